@@ -159,11 +159,12 @@ def run(experiment: Experiment, *, state: str = RunState.SUCCEEDED, points: int 
 
 def log(run: Run, **body: Any) -> None:
     """What `runs/log-batch` with this body leaves behind. Raises Invalid."""
-    store(writer(run), parse_batch(body))
+    assert store(writer(run), parse_batch(body))
 
 
 def writer(run: Run) -> Permit:
     """A permit to log to the run, by a token of its project."""
+    run = Run.objects.select_related("experiment__project").get(pk=run.pk)
     token, _ = issue_token(name="logs", project=run.experiment.project)
     return Permit.by(token.digest, stamp_by_run(token.digest, run.uid), Principal(token=token), run)
 

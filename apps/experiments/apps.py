@@ -22,12 +22,14 @@ class ExperimentsConfig(AppConfig):
         from apps.experiments.pages import overview
         from apps.experiments.reconcile import following
         from apps.experiments.services.placing import KIND
+        from apps.experiments.tracking import packing
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             pk = labels[RUN]
             return [(KIND, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
+        work.register("experiments-pack", packing.pack_due, every=60.0)
         route(RUN, resolve, topic="run", homes=selectors.clusters_of)
         on_state(following.follow_cluster)
         dependents.register(holdings.holdings, holdings.give_up)

@@ -4,7 +4,7 @@ from apps.core import work
 from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
 from apps.experiments.files import artifacts
-from apps.experiments.models import LatestMetric, MetricPoint, Param, RegisteredModel, Run, Tag
+from apps.experiments.models import LatestMetric, MetricPoint, PackedPoints, Param, RegisteredModel, Run, Tag
 from apps.experiments.services.placing import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
@@ -66,6 +66,6 @@ def forget_project(pk: int) -> None:
     """
     runs = Run.objects.filter(experiment__project_id=pk)
     MetricPoint.objects.filter(run_id__in=runs.values("pk")).delete()
-    for kept in (LatestMetric, Param, Tag):
+    for kept in (PackedPoints, LatestMetric, Param, Tag):
         kept._default_manager.filter(run__in=runs).delete()
     artifacts.forget_project(pk)

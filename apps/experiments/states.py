@@ -124,3 +124,11 @@ FROM_MLFLOW: Mapping[str, RunState] = MappingProxyType(
     }
 )
 """What a client's status means for an external run."""
+
+
+class Packing(enum.IntEnum):
+    """How many of a run's points are packed."""
+
+    LOOSE = 0
+    PARTLY = 1
+    WHOLE = 2

@@ -9,8 +9,10 @@ from django.db.migrations.executor import MigrationExecutor
 from apps.core.database import transitions
 from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
-from apps.experiments.models import Attempt, Experiment, LatestMetric, Param, Run, Tag
+from apps.experiments.models import Attempt, Experiment, LatestMetric, MetricPoint, Param, Run, Tag
 from apps.experiments.states import RunState
+from apps.experiments.tracking import packing
+from apps.experiments.tracking.curves import curves
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +86,7 @@ def test_each_run_tells_who_was_authenticated_and_what_the_client_called_itself(
 def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Project) -> None:
     run = factories.run(Experiment.objects.create(project=project, name="digits"))
     factories.log(run, params=[{"key": "b", "value": "1"}], tags=[{"key": "team", "value": "a"}])
+    packing.pack(run.pk)
     tables = (Param, Tag, LatestMetric)
 
     def keys() -> list[str]:
@@ -97,10 +100,11 @@ def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Projec
     def rows() -> list[set[tuple[object, ...]]]:
         return [set(table.objects.values_list("run_id", "key", "value")) for table in tables]
 
-    before, as_now = rows(), keys()
+    before, as_now, points = rows(), keys(), len(curves([run.pk], ["loss"], limit=100)[run.pk, "loss"])
     try:
         MigrationExecutor(connection).migrate([("experiments", "0011_who_was_authenticated")])
         assert keys().count("(id)") == keys().count("(run_id)") == keys().count("(run_id, key)") == len(tables)
+        assert MetricPoint.objects.filter(run_id=run.pk).count() == points
     finally:
         # Twice: it is begun again where it was interrupted.
         operations = importlib.import_module("apps.experiments.migrations.0012_keys_in_place_of_numbers")
@@ -108,6 +112,7 @@ def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Projec
             for table in operations.TABLES:
                 for operation in operations.statements(*table):
                     cursor.execute(operation.sql)
-        MigrationExecutor(connection).migrate([("experiments", "0012_keys_in_place_of_numbers")])
+        newest = MigrationExecutor(connection)
+        newest.migrate(newest.loader.graph.leaf_nodes("experiments"))
     assert keys() == as_now and rows() == before and keys().count("(run_id, key)") == len(tables)
     assert "(run_id)" not in as_now and "(id)" not in as_now

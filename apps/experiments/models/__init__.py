@@ -15,8 +15,9 @@ from apps.clusters.models import Cluster
 from apps.core.models import Project
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.models.measured import ModelMetric, ModelOutput
+from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
 from apps.experiments.registry.stages import Stage
-from apps.experiments.states import AttemptState, RunKind, RunState
+from apps.experiments.states import AttemptState, Packing, RunKind, RunState
 
 __all__ = [
     "CONTEXT",
@@ -39,6 +40,7 @@ __all__ = [
     "ModelMetric",
     "ModelOutput",
     "ModelVersion",
+    "PackedPoints",
     "Param",
     "RegisteredModel",
     "Run",
@@ -46,7 +48,6 @@ __all__ = [
     "new_model_uid",
     "new_uid",
 ]
-KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 # A btree entry may hold 2,700 bytes; longer values are told apart by the heap.
@@ -127,6 +128,8 @@ class Run(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True)
     # The status that the client sent last. For a launched run the Job decides, and this is only shown.
     client_status = models.CharField(max_length=16, blank=True)
+    # How many of its points are packed: `states.Packing`.
+    packing = models.SmallIntegerField(default=Packing.LOOSE.value, db_default=Packing.LOOSE.value, editable=False)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -137,6 +140,11 @@ class Run(models.Model):
                 fields=["id"],
                 condition=Q(kind="launched", state__in=["Pending", "Queued", "Starting", "Running", "Canceling"]),
                 name="run_unsettled",
+            ),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(ended_at__isnull=False, packing__lt=Packing.WHOLE.value),
+                name="run_to_pack",
             ),
         ]
 
@@ -244,23 +252,6 @@ class LatestMetric(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
-
-
-class MetricPoint(models.Model):
-    """One logged value. The whole row is the key, so that a client's retry changes nothing.
-
-    No foreign key: an append must not lock and look up its run for every point. Code that deletes runs deletes points.
-    """
-
-    pk = models.CompositePrimaryKey("run_id", "key", "step", "timestamp", "value")
-    run_id = models.BigIntegerField()
-    step = models.BigIntegerField()
-    timestamp = models.BigIntegerField()
-    value = models.FloatField()
-    key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
-
-    def __str__(self) -> str:
-        return f"{self.key}[{self.step}]={self.value}"
 
 
 class LoggedModel(models.Model):

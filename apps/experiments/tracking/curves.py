@@ -5,6 +5,8 @@ from typing import Any
 
 from django.db import connection
 
+from apps.experiments.tracking.packing import PART
+
 Point = tuple[int, int, float]
 """Step, milliseconds since the epoch, value."""
 
@@ -13,7 +15,7 @@ _THINNED = """
 SELECT run_id, key, step, "timestamp", value FROM (
   SELECT run_id, key, step, "timestamp", value,
     row_number() OVER curve AS position, count(*) OVER (PARTITION BY run_id, key) AS total
-  FROM experiments_metricpoint
+  FROM experiments_point
   WHERE run_id = ANY(%s) AND key = ANY(%s)
   WINDOW curve AS (PARTITION BY run_id, key ORDER BY step, "timestamp", value)
 ) AS numbered
@@ -25,10 +27,13 @@ ORDER BY run_id, key, position
 # A metric has grown when one of its points lies before its latest one: an index probe for each run and key.
 _GROWN = """
 SELECT DISTINCT latest.key FROM experiments_latestmetric AS latest
-WHERE latest.run_id = ANY(%s) AND EXISTS (
+WHERE latest.run_id = ANY(%s) AND (EXISTS (
   SELECT 1 FROM experiments_metricpoint AS point
   WHERE point.run_id = latest.run_id AND point.key = latest.key AND point.step < latest.step
-)
+) OR EXISTS (
+  SELECT 1 FROM experiments_packedpoints AS packed
+  WHERE packed.run_id = latest.run_id AND packed.key = latest.key AND packed.first_step < latest.step
+))
 """
 
 
@@ -49,19 +54,35 @@ def curves(run_pks: Iterable[int], keys: Iterable[str], *, limit: int) -> dict[t
     return points
 
 
-# By the key of the table, which is the order of the points.
-_AFTER = """
-SELECT step, "timestamp", value FROM experiments_metricpoint
-WHERE run_id = %s AND key = %s AND (step, "timestamp", value) > (%s, %s, %s::float8)
-ORDER BY step, "timestamp", value LIMIT %s
-"""
+# By the keys of the tables, which are in the order of the points: of what is packed no more rows than fill the page.
+_AFTER = f"""
+SELECT step, "timestamp", value FROM (
+  (
+    SELECT step, "timestamp", value FROM experiments_metricpoint
+    WHERE run_id = %(run)s AND key = %(key)s
+      AND (step, "timestamp", value) > (%(step)s, %(time)s, %(value)s::float8)
+    ORDER BY step, "timestamp", value LIMIT %(limit)s
+  ) UNION ALL (
+    SELECT point.* FROM (
+      SELECT steps, timestamps, values FROM experiments_packedpoints
+      WHERE run_id = %(run)s AND key = %(key)s
+        AND (last_step, last_timestamp, last_value) > (%(step)s, %(time)s, %(value)s::float8)
+      ORDER BY part LIMIT %(limit)s / {PART} + 2
+    ) AS parts, unnest(steps, timestamps, values) AS point(step, "timestamp", value)
+    WHERE (point.step, point."timestamp", point.value) > (%(step)s, %(time)s, %(value)s::float8)
+  )
+) AS points
+ORDER BY step, "timestamp", value LIMIT %(limit)s
+"""  # noqa: S608 - a number of ours
 _BEFORE_ALL: Point = (-(2**63), -(2**63), float("-inf"))
 
 
 def points_after(run_pk: int, key: str, after: Point | None, limit: int) -> list[Point]:
     """The next points of a metric in the order of steps, times and values, from the first where `after` is None."""
+    step, timestamp, value = after or _BEFORE_ALL
+    asked: dict[str, Any] = {"run": run_pk, "key": key, "step": step, "time": timestamp, "value": value, "limit": limit}
     with connection.cursor() as cursor:
-        cursor.execute(_AFTER, [run_pk, key, *(after or _BEFORE_ALL), limit])
+        cursor.execute(_AFTER, asked)
         return list(cursor.fetchall())
 
 
@@ -69,11 +90,11 @@ def points_after(run_pk: int, key: str, after: Point | None, limit: int) -> list
 _OUT_OF_TIME = """
 SELECT EXISTS (SELECT 1 FROM (
   SELECT "timestamp" < lag("timestamp") OVER (ORDER BY step, "timestamp", value) AS falls
-  FROM experiments_metricpoint WHERE run_id = %s AND key = %s
+  FROM experiments_point WHERE run_id = %s AND key = %s
 ) AS seen WHERE falls)
 """
 _LATER = """
-SELECT step, "timestamp", value FROM experiments_metricpoint
+SELECT step, "timestamp", value FROM experiments_point
 WHERE run_id = %s AND key = %s AND ("timestamp", step, value) > (%s, %s, %s::float8)
 ORDER BY "timestamp", step, value LIMIT %s
 """
@@ -95,21 +116,30 @@ def points_later(run_pk: int, key: str, after: Point | None, limit: int) -> list
 
 
 # The last points of each curve by the table's key, however many lie before them; of these every n-th.
-_RECENT = """
-SELECT wanted.run_id, thinned.value FROM unnest(%s::bigint[], %s::text[]) AS wanted(run_id, key)
+_RECENT = f"""
+SELECT wanted.run_id, thinned.value FROM unnest(%(runs)s::bigint[], %(keys)s::text[]) AS wanted(run_id, key)
 CROSS JOIN LATERAL (
   SELECT value, position FROM (
     SELECT value, row_number() OVER (ORDER BY step, "timestamp", value) AS position, count(*) OVER () AS total
     FROM (
-      SELECT step, "timestamp", value FROM experiments_metricpoint AS point
-      WHERE point.run_id = wanted.run_id AND point.key = wanted.key
-      ORDER BY step DESC, "timestamp" DESC, value DESC LIMIT %s
+      (
+        SELECT step, "timestamp", value FROM experiments_metricpoint AS point
+        WHERE point.run_id = wanted.run_id AND point.key = wanted.key
+        ORDER BY step DESC, "timestamp" DESC, value DESC LIMIT %(last)s
+      ) UNION ALL (
+        SELECT point.* FROM (
+          SELECT steps, timestamps, values FROM experiments_packedpoints AS packed
+          WHERE packed.run_id = wanted.run_id AND packed.key = wanted.key
+          ORDER BY part DESC LIMIT %(last)s / {PART} + 2
+        ) AS parts, unnest(steps, timestamps, values) AS point(step, "timestamp", value)
+      )
+      ORDER BY step DESC, "timestamp" DESC, value DESC LIMIT %(last)s
     ) AS recent
   ) AS numbered
-  WHERE (position - 1) %% greatest(1, ceil(total::float8 / %s)::bigint) = 0 OR position = total
+  WHERE (position - 1) %% greatest(1, ceil(total::float8 / %(limit)s)::bigint) = 0 OR position = total
 ) AS thinned
 ORDER BY wanted.run_id, thinned.position
-"""
+"""  # noqa: S608 - a number of ours
 
 
 def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) -> dict[int, list[float]]:
@@ -122,7 +152,13 @@ def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) 
     if not pairs:
         return values_of
     with connection.cursor() as cursor:
-        cursor.execute(_RECENT, [[pk for pk, _ in pairs], [key for _, key in pairs], last, limit])
+        asked: dict[str, Any] = {
+            "runs": [pk for pk, _ in pairs],
+            "keys": [key for _, key in pairs],
+            "last": last,
+            "limit": limit,
+        }
+        cursor.execute(_RECENT, asked)
         for run_pk, value in cursor.fetchall():
             values_of.setdefault(run_pk, []).append(value)
     return values_of
@@ -131,7 +167,7 @@ def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) 
 # Of several runs, each by its own order; the index gives a run's points together.
 _OF_RUNS = """
 SELECT run.uid, point.step, point."timestamp", point.value FROM experiments_run AS run
-JOIN experiments_metricpoint AS point ON point.run_id = run.id
+JOIN experiments_point AS point ON point.run_id = run.id
 WHERE run.id = ANY(%s) AND point.key = %s
 ORDER BY run.uid, point."timestamp", point.step, point.value LIMIT %s
 """
@@ -139,7 +175,7 @@ ORDER BY run.uid, point."timestamp", point.step, point.value LIMIT %s
 # compared at the same places. The steps of a run are read from the key alone.
 _SAMPLED = """
 WITH steps AS (
-  SELECT run_id, step FROM experiments_metricpoint
+  SELECT run_id, step FROM experiments_point
   WHERE run_id = ANY(%(runs)s) AND key = %(key)s AND step BETWEEN %(first)s AND %(last)s GROUP BY run_id, step
 ), numbered AS (
   SELECT step, row_number() OVER (ORDER BY step) - 1 AS place, count(*) OVER () AS total
@@ -152,7 +188,7 @@ SELECT run.uid, sampled.step, sampled."timestamp", sampled.value
 FROM unnest(%(runs)s::bigint[]) WITH ORDINALITY AS wanted(run_id, place)
 JOIN experiments_run AS run ON run.id = wanted.run_id
 CROSS JOIN LATERAL (
-  SELECT step, "timestamp", value FROM experiments_metricpoint AS point
+  SELECT step, "timestamp", value FROM experiments_point AS point
   WHERE point.run_id = wanted.run_id AND point.key = %(key)s AND point.step IN (SELECT step FROM chosen)
   ORDER BY step, "timestamp", value LIMIT %(limit)s
 ) AS sampled

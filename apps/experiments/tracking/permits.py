@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.core.access import Principal
 from apps.core.database import prepared
 from apps.experiments.models import Experiment, Run
+from apps.experiments.states import Packing
 
 # So long a decision is kept. A token's last use is noted when one is made, and about as often.
 KEPT = timedelta(minutes=1)
@@ -45,9 +46,9 @@ _A_RUN = """
   SELECT FROM experiments_run AS run JOIN experiments_experiment AS experiment ON experiment.id = run.experiment_id
   WHERE run.id = %(run)s AND experiment.id = %(experiment)s AND experiment.project_id = %(project)s
 """
-# The beginnings of statements. Their table `permit` has a row while the decision holds: for a run that is not deleted,
-# for one that may be, and for an experiment that is not deleted.
-IF_RUN_ACTIVE = f"WITH {_ALLOWED} {_A_RUN} AND run.deleted_at IS NULL))"
+# The beginnings of statements. Their table `permit` has a row while the decision holds: for a run that is not deleted
+# and whose points are packed, or not, as they were, for one that may be, and for an experiment that is not deleted.
+IF_RUN_ACTIVE = f"WITH {_ALLOWED} {_A_RUN} AND run.deleted_at IS NULL AND (run.packing > 0) = %(is_packed)s))"
 IF_RUN = f"WITH {_ALLOWED} {_A_RUN}))"
 IF_EXPERIMENT_ACTIVE = f"""
 WITH {_ALLOWED}
@@ -85,7 +86,13 @@ class Permit:
             "project": self.experiment.project_id,
             "experiment": self.experiment.pk,
             "run": self.run.pk if self.run is not None else 0,
+            "is_packed": self.is_packed,
         }
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether some of the run's points are packed."""
+        return self.run is not None and self.run.packing > Packing.LOOSE
 
     @property
     def is_kept(self) -> bool:

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.core.database import prepared
 from apps.core.errors import Invalid
+from apps.experiments.states import Packing
 from apps.experiments.tracking import measured
 from apps.experiments.tracking.ingest import Batch
 from apps.experiments.tracking.permits import IF_RUN_ACTIVE, Permit
@@ -26,7 +27,7 @@ _METRICS = """
     AS given(key, value, step, "timestamp"), permit
 ), points AS (
   INSERT INTO experiments_metricpoint (run_id, step, "timestamp", value, key)
-  SELECT %(run)s, step, "timestamp", value, key FROM input ORDER BY key, step, "timestamp", value
+  SELECT %(run)s, step, "timestamp", value, key FROM input {but_packed} ORDER BY key, step, "timestamp", value
   ON CONFLICT DO NOTHING
 ), latest AS (
   INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
@@ -37,9 +38,22 @@ _METRICS = """
   WHERE (latest.step, latest."timestamp", latest.value) < (EXCLUDED.step, EXCLUDED."timestamp", EXCLUDED.value)
 )
 """
-_NAME = """
-, renamed AS (UPDATE experiments_run SET name = %(name)s FROM permit WHERE id = %(run)s RETURNING id)
+# A run that ended, and was packed, is logged to again: what it has already is not stored beside.
+_BUT_PACKED = """
+  WHERE NOT EXISTS (
+    SELECT FROM experiments_packedpoints AS packed
+    WHERE packed.run_id = %(run)s AND packed.key = input.key
+      AND input.step BETWEEN packed.first_step AND packed.last_step
+      AND EXISTS (
+        SELECT FROM unnest(packed.steps, packed.timestamps, packed.values) AS kept(step, "timestamp", value)
+        WHERE (kept.step, kept."timestamp", kept.value) = (input.step, input."timestamp", input.value)
+      )
+  )
 """
+_RUN = """
+, changed AS (UPDATE experiments_run SET {columns} FROM permit WHERE id = %(run)s RETURNING id)
+"""
+_NAMED, _TO_PACK = "name = %(name)s", f"packing = least(packing, {Packing.PARTLY.value})"
 _TAGS = """
 , tags AS (
   INSERT INTO experiments_tag (run_id, experiment_id, key, value)
@@ -49,7 +63,7 @@ _TAGS = """
 )
 """
 # As `runs/update` does, the run itself comes before its tags.
-_AFTER_NAME = "WHERE (SELECT count(*) FROM renamed) > 0"
+_AFTER_RUN = "WHERE (SELECT count(*) FROM changed) > 0"
 # Writing the old value over itself returns what is stored, also when another client stored it a moment ago.
 _PARAMS = """
 , params AS (
@@ -64,14 +78,15 @@ SELECT params.key, params.value FROM permit LEFT JOIN params ON true
 
 
 @functools.cache
-def _statement(*, metrics: bool, params: bool, tags: bool, name: bool) -> str:
+def _statement(*, metrics: bool, params: bool, tags: bool, name: bool, packed: bool) -> str:
     parts = [IF_RUN_ACTIVE]
     if metrics:
-        parts.append(_METRICS)
-    if name:
-        parts.append(_NAME)
+        parts.append(_METRICS.format(but_packed=_BUT_PACKED if packed else ""))
+    columns = [_NAMED] * name + [_TO_PACK] * (packed and metrics)
+    if columns:
+        parts.append(_RUN.format(columns=", ".join(columns)))
     if tags:
-        parts.append(_TAGS.format(after=_AFTER_NAME if name else ""))
+        parts.append(_TAGS.format(after=_AFTER_RUN if columns else ""))
     parts.append(_PARAMS if params else "SELECT NULL, NULL FROM permit")
     return "".join(parts)
 
@@ -101,7 +116,13 @@ def _store(permit: Permit, batch: Batch) -> bool:
     for kind, pairs in (("tag", batch.tags), ("param", batch.params)):
         if pairs:
             values[f"{kind}_keys"], values[f"{kind}_values"] = list(pairs), list(pairs.values())
-    statement = _statement(metrics=bool(batch.keys), params=bool(batch.params), tags=bool(batch.tags), name=bool(name))
+    statement = _statement(
+        metrics=bool(batch.keys),
+        params=bool(batch.params),
+        tags=bool(batch.tags),
+        name=bool(name),
+        packed=permit.is_packed,
+    )
     with prepared.cursor() as cursor:
         cursor.execute(statement, values)
         rows = cursor.fetchall()
