@@ -464,6 +464,7 @@ NOT_MEASURED = {
     "deployments:log": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
     "deployments:rehearse": OVER_A_SOCKET,
+    "deployments:try_out": OVER_A_SOCKET,
     "deployments:replica_log": OVER_A_SOCKET,
     "deployments:requests": OVER_A_SOCKET,
     "POST /api/v1/clusters/": OVER_A_SOCKET,

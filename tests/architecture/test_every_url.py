@@ -38,6 +38,7 @@ ELSEWHERE = {
     "deployments:replica_log": "tests/e2e/test_voyage.py",
     "deployments:preview": "tests/deployments/test_edit.py",
     "deployments:rehearse": "tests/deployments/test_rollouts.py",
+    "deployments:try_out": "tests/deployments/test_rollouts.py",
     "deployment-preview": "tests/deployments/test_edit.py",
     "deployment-predict": "tests/deployments/test_predict.py",
     "deployments:requests": "tests/deployments/scrape/test_requests.py",

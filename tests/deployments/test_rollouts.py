@@ -23,6 +23,7 @@ from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
+from tests.deployments.places import reread
 from tests.faulty import Faulty
 from tests.stack import LocalCluster
 
@@ -103,7 +104,16 @@ def test_each_cluster_judges_what_would_be_applied_there(fleet: Fleet, there: Cl
     seen = page.post(where, asked)
     assert [(each.target, each.accepted) for each in seen.context["answers"]] == [("here", True), ("there", False)]
     assert (seen.status_code, bool(seen.context["form"].errors)) == (200, False), "a quota is no field's"
+    assert f'action="/p/{fleet.project.name}/deployments/new"' in seen.content.decode(), "what was previewed is made"
     assert not Deployment.objects.filter(name="other").exists()
+
+    revise = f"/p/{fleet.project.name}/deployments/app/revise"
+    shown = page.get(revise).context["form"].initial
+    seen = page.post(f"{revise}/preview", {**shown, "port": "9000"})
+    assert [(line.sign, line.text) for line in seen.context["difference"] if line.sign in "+-"] == [("+", "port: 9000")]
+    assert [(each.target, each.accepted) for each in seen.context["answers"]] == [("here", True), ("there", False)]
+    assert f'action="{revise}"' in seen.content.decode()
+    assert reread(app).last_revision == 1
     assert page.post(where, {**asked, "cpu": "much"}).status_code == 400
     assert [fleet.workloads(cluster) for cluster in (fleet.cluster, there)] == 2 * [{"app-r1": 2}]
 

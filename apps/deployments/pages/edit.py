@@ -44,7 +44,7 @@ def edit(request: PageRequest, project: Project, name: str, preview: bool = Fals
         try:
             changes = changes_in(form.cleaned_data["spec"], current.spec, own_server=own)
             if preview:
-                context |= _previewed(request, deployment, changes, before)
+                context |= previewed(request, deployment, changes)
             else:
                 return _rolled_out(request, deployment, form.cleaned_data["of"], changes)
         except FlotillaError as error:
@@ -54,9 +54,12 @@ def edit(request: PageRequest, project: Project, name: str, preview: bool = Fals
     return render(request, "deployments/edit.html", context, status=400 if form.errors else 200)
 
 
-def _previewed(request: PageRequest, deployment: Deployment, changes: dict[str, Any], before: str) -> dict[str, Any]:
-    if not changes:
+def previewed(request: PageRequest, deployment: Deployment, changes: dict[str, Any]) -> dict[str, Any]:
+    """What would differ, and what each cluster says to it, as `difference.html` and `rehearsal.html` show it."""
+    current = deployment.current
+    if not changes or current is None:
         return {"previewed": True}
+    before = as_text(current.spec, own_server=is_own(current.spec["image"]))
     spec, wanted = services.preview_revision(principal=request.principal, deployment=deployment, changes=changes)
     after = as_text(spec.to_json(), own_server=is_own(spec.container.image))
     answers = services.rehearse(wanted, services.surges(deployment, spec))

@@ -28,7 +28,7 @@ from apps.deployments import predict, selectors, services
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.edit import tell_of
+from apps.deployments.pages.edit import previewed, tell_of
 from apps.deployments.pages.following import followed
 from apps.deployments.pages.forms import (
     ReviseForm,
@@ -40,6 +40,7 @@ from apps.deployments.pages.forms import (
 )
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.placed import placed_of
+from apps.deployments.pages.refusals import put_refusals
 from apps.deployments.pages.replicas import parse_by
 from apps.deployments.pages.requests import known_card
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
@@ -108,13 +109,18 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
 
 
 @page
-def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
-    """Roll out another model version or image, or other options of its pods."""
+def revise(request: PageRequest, project: Project, name: str, preview: bool = False) -> HttpResponse:
+    """Roll out another model version or image, or other options of its pods; a preview shows what would change."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
     shown = selectors.shown_revision(deployment, request.POST.get("of", ""))
     form = ReviseForm(request.POST if request.method == "POST" else None, project=project, revision=shown)
+    context: dict[str, Any] = {"project": project, "deployment": deployment, "form": form}
     if form.is_valid():
         try:
+            if preview:
+                context |= previewed(request, deployment, form.changes())
+                put_refusals(form, context.get("answers", ()))
+                return render(request, "deployments/revise.html", context)
             revision, new = services.deploy_revision(
                 principal=request.principal, deployment=deployment, changes=form.changes()
             )
@@ -123,7 +129,6 @@ def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
         else:
             tell_of(request, deployment, revision, new=new)
             return redirect("deployments:detail", project=project.name, name=name)
-    context = {"project": project, "deployment": deployment, "form": form}
     return render(request, "deployments/revise.html", context, status=400 if form.errors else 200)
 
 
