@@ -107,7 +107,10 @@ def test_a_refusal_counts_against_the_progress_deadline(
 def test_of_several_refusals_the_one_that_no_waiting_helps_against_is_told() -> None:
     scaler = Refusal("HorizontalPodAutoscaler app", 422, "Invalid", "No.", holds=False)
     some = [scaler, refusal("quota"), refusal("immutable")]
-    assert told(some, "eu").startswith("eu refuses Deployment app-r2: Deployment.apps")
+    assert told(some, "eu").startswith("eu refuses Deployment app-r2: spec.selector: field is immutable.")
+    assert 'app-r2: User "flotilla" cannot patch' in told([refusal("role")], "eu")
+    other = replace(refusal("immutable"), about="Namespace demo")
+    assert "Namespace demo: Deployment.apps" in told([other], "eu"), "what is about another object says which"
     assert told(some, "eu").endswith("And 2 more objects.")
     assert told([scaler], "eu") == "eu refuses HorizontalPodAutoscaler app: No. " + scaler.advice
     assert told([Refusal("", 0, "Invalid", "strategy.max_surge is a whole number")], "eu") == (
@@ -122,7 +125,9 @@ def test_a_wave_says_what_it_is_refused_and_so_does_the_way_back() -> None:
     status = FleetStatus(RolloutState.PROGRESSING, 0, NOW)
     waits = fleets.decide(plan, status, {"eu": eu, "us": us}, {}, NOW)
     assert (waits.state, waits.reason) == (RolloutState.PROGRESSING, "Refused")
-    assert waits.message == "us goes to 100 %. us: us refuses Deployment app-r2: no room."
+    assert waits.message == "us: us refuses Deployment app-r2: no room."
+    seen = {"eu": replace(eu, arrived=False), "us": us}
+    assert fleets.decide(plan, status, seen, {}, NOW).message == f"eu and us go to 100 %. {waits.message}"
     both = {"eu": replace(eu, arrived=False, refused="eu says no"), "us": us}
     assert fleets.decide(plan, status, both, {}, NOW).message.endswith("eu: eu says no. So does 1 more.")
     back = fleets.decide(plan, replace(status, abort="Ada took it back."), {"eu": eu, "us": us}, {}, NOW)
@@ -196,10 +201,10 @@ def test_a_quota_at_the_follower_of_a_wave_takes_the_revision_back_from_everywhe
     rollout.refresh_from_db()
     said = "local refuses Deployment app-r2: "
     assert (rollout.state, rollout.reason) == ("Progressing", "Refused")
-    assert rollout.message.startswith(f"there goes to 100 %. there: {said}") and "exceeded quota" in rollout.message
+    assert rollout.message.startswith(f"there: {said}exceeded quota: few, ")
     assert _doors_tell(fleet, app) == [said] * 4
     rollout = ended(fleet, app, rollout, "Failed")
-    assert rollout.verdict.startswith(f"there: {said}") and "exceeded quota" in rollout.verdict
+    assert rollout.verdict.startswith(f"there: {said}exceeded quota: few, ")
     assert [row.reason for row in transitions_of(rollout)].count("Refused") == 1
     assert names(fleet, apart) == ["app-r1"], "nothing of what was refused"
     assert (app.health, app.current, there(app).refused) == ("Suspended", app.stable, {})

@@ -72,9 +72,20 @@ def told(refusals: Sequence[Refusal], cluster: str) -> str:
     if not first.status:
         return sentence(first.message)
     what = f"{cluster} refuses {first.about}" if first.about else f"{cluster} refuses"
+    words = _without_subject(first)
     more = f" And {len(refusals) - 1} more objects." if len(refusals) > 2 else ""
     more = " And one more object." if len(refusals) == 2 else more
-    return f"{what}: {sentence(first.message)} {first.advice}{more}"
+    return f"{what}: {sentence(words)} {first.advice}{more}"
+
+
+def _without_subject(refusal: Refusal) -> str:
+    """The server's words without their beginning where that only says once more which object they are about."""
+    _, _, name = refusal.about.partition(" ")
+    return (
+        re.sub(rf'\A[\w.]+ "{re.escape(name)}" is (forbidden|invalid): ', "", refusal.message)
+        if name
+        else refusal.message
+    )
 
 
 def foremost(refusals: Sequence[Refusal]) -> Refusal:

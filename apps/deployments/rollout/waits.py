@@ -100,7 +100,8 @@ def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: st
     if not behind:
         return None
     if said := refusals_of(here):
-        return Wait(RolloutState.PROGRESSING, REFUSED, f"{moves} {said}")
+        others = "" if all(seen.refused for seen in here) else f"{moves} "
+        return Wait(RolloutState.PROGRESSING, REFUSED, f"{others}{said}")
     if not away:
         return Wait(RolloutState.PROGRESSING, reason, moves)
     gone = f"{_away(away)}: {held} waits until {'it is' if len(away) == 1 else 'they are'} back."
