@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from apps.clusters.models import Cluster, Node
 from apps.clusters.usage.models import UsagePrice
@@ -12,9 +13,13 @@ from apps.core.access import Principal
 from apps.core.database.transitions import transitions_of
 from apps.core.errors import Invalid
 from apps.core.models import AuditEntry, Project
-from apps.deployments import services
+from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Placement, Rollout, Target
 from apps.deployments.rollout.anywhere import Anywhere, parse_anywhere
+from apps.deployments.rollout.decisions import Decision
+from apps.deployments.services.observing import Round, record_round
+from apps.deployments.specs import ObservedRevision
+from apps.deployments.states import RolloutState
 from tests import factories
 from tests.concurrent import at_once
 from tests.deployments.places import arrive, reread
@@ -146,6 +151,24 @@ def test_the_cheapest_that_fits_is_taken(api: Client, fleet: list[Target]) -> No
     assert tried(api, {**asked, "prefer": "room"})["us"].startswith("+ ")
     # Who is cheap and full waits for nobody.
     assert tried(api, asked, replicas=3)["us"].endswith("the only one that does, 1.80 EUR an hour")
+
+
+def test_room_is_promised_until_pods_hold_it(api: Client, root: Principal, demo: Project, fleet: list[Target]) -> None:
+    """A round has asked Kubernetes for them, and no pod is there: the next one to choose finds the room taken."""
+    post(api, "/api/v1/deployments", body({"environment": "production"}, replicas=6))
+    place = selectors.for_reconcile(Placement.objects.get().pk)
+    assert place is not None and place.target.name == "us"
+
+    def observe(existing: int) -> None:
+        now, seen = timezone.now(), {1: ObservedRevision(6, existing, 0)}
+        decision = Decision({1: 6}, RolloutState.PROGRESSING, "Creating", "It is created.", 0, 0, progressed=True)
+        record_round(place, selectors.stage_of(place), Round(seen, decision, [], now))
+
+    observe(0)
+    assert tried(api, {"environment": "production"}, name="next")["us"].endswith("beside what is about to start there")
+    # What was made has pods, and these hold the room: none is here, so that it is free.
+    observe(6)
+    assert tried(api, {"environment": "production"}, name="next")["us"].startswith("+ fits: 3 of 3 nodes")
 
 
 def test_no_room_is_promised_twice(api: Client, fleet: list[Target]) -> None:

@@ -1,9 +1,11 @@
 """What deployments ask of targets together."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Q
+from django.utils import timezone
 
 from apps.clusters.quantities.resources import amount, millicores
 from apps.clusters.quantities.sizes import Size
@@ -16,6 +18,8 @@ from apps.deployments.states import DeploymentState
 
 # Of more placements than this that changed and were not looked at since the others are not counted.
 MAX_PROMISED = 500
+# So long after a round what it has asked for is taken to be on its way. What is still missing then has a round again.
+BEING_MADE = timedelta(seconds=30)
 _COLUMNS = (
     "target_id",
     "scaled_to",
@@ -54,8 +58,11 @@ def _wanted(scaled: int | None, desired: int, schedule: Sequence[Any]) -> int:
 
 
 def promised_replicas() -> dict[int, list[Ask]]:
-    """The replicas that are wanted on each cluster since its last round: no pod of theirs holds their room yet."""
-    rows = Placement.objects.filter(state=DeploymentState.ACTIVE, generation__gt=F("observed_generation"))
+    """The replicas that are wanted on each cluster and were not made yet, as far as is known: no pod of theirs holds
+    their room. A round only asks Kubernetes for them; what it has made of that, one of the next rounds sees."""
+    is_new = Q(generation__gt=F("observed_generation"))
+    is_being_made = Q(observed_at__gt=timezone.now() - BEING_MADE, ready_replicas__lt=F("desired_replicas"))
+    rows = Placement.objects.filter(is_new | is_being_made, state=DeploymentState.ACTIVE)
     columns = ("target__cluster_id", "desired_replicas", "observed", "deployment__current__spec__resources")
     promised: dict[int, list[Ask]] = {}
     for cluster, desired, observed, resources in rows.order_by("pk").values_list(*columns)[:MAX_PROMISED]:
