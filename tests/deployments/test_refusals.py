@@ -58,15 +58,15 @@ def refusal(of: str, **fields: Any) -> Refusal:
 @pytest.mark.parametrize(
     ("of", "is_final", "lacks_role", "advice"),
     [
-        ("quota", False, False, "Free some of that quota, or raise it: it is tried again."),
+        ("quota", False, False, "Free some of that quota, or raise it."),
         ("role", False, True, "The cluster's check page has the role to apply."),
-        ("webhook", False, False, "Change what is asked for, or the rule that denies it: it is tried again."),
-        ("webhook away", False, False, "Look at that webhook: it is tried again."),
-        ("policy", True, False, "Change what is asked for, or the rule that denies it: it is tried again."),
+        ("webhook", False, False, "Change what is asked for, or the rule that denies it."),
+        ("webhook away", False, False, "Look at that webhook."),
+        ("policy", True, False, "Change what is asked for, or the rule that denies it."),
         ("immutable", True, False, "Change what is asked for: as it is, it stays refused."),
         ("too large", True, False, "Change what is asked for: as it is, it stays refused."),
-        ("conflict", False, False, "It is tried again."),
-        ("ending", False, False, "It is tried again."),
+        ("conflict", False, False, "It may pass by itself."),
+        ("ending", False, False, "It may pass by itself."),
     ],
 )
 def test_what_waiting_helps_against_and_what_to_do_next(of: str, is_final: bool, lacks_role: bool, advice: str) -> None:

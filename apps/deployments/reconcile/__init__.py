@@ -39,6 +39,9 @@ from apps.deployments.services.common import identity_of
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import DeploymentState, RolloutState
 
+# A rollout that is refused something is tried again so soon at the latest: somebody may have made room just now.
+REFUSED_AGAIN = timedelta(seconds=60)
+
 
 def reconcile(pk: int) -> Outcome:
     """Bring one placement a step closer to what is wanted: a round of the queue, which sees to it that there is one at
@@ -81,7 +84,9 @@ def _held_up(placement: Placement, refusal: Refusal) -> Outcome:
     if stage is None:
         return Retry(refusal.reason)
     since = observing.status_of(stage, now).progressed_at
-    return Retry(refusal.reason, _soonest(_ahead(since, observing.deadline_of(stage), now), now))
+    return Retry(
+        refusal.reason, _soonest([now + REFUSED_AGAIN, *_ahead(since, observing.deadline_of(stage), now)], now)
+    )
 
 
 def _stage(placement: Placement) -> Stage | None:
@@ -137,7 +142,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     elif stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
         since = now if decision.progressed else status.progressed_at
         dues += _ahead(since, strategy.progress_deadline, now)
-    soonest = _soonest(dues, now)
+    soonest = _soonest([*dues, now + REFUSED_AGAIN] if refusals and stage else dues, now)
     return Retry(refusals[0].reason, soonest) if refusals else DONE if soonest is None else Again(soonest)
 
 

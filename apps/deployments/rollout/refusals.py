@@ -56,14 +56,14 @@ class Refusal:
         if self.lacks_role:
             return "The cluster's check page has the role to apply."
         if "exceeded quota" in said:
-            return "Free some of that quota, or raise it: it is tried again."
+            return "Free some of that quota, or raise it."
         if "failed calling webhook" in said:
-            return "Look at that webhook: it is tried again."
+            return "Look at that webhook."
         if "denied" in said:
-            return "Change what is asked for, or the rule that denies it: it is tried again."
+            return "Change what is asked for, or the rule that denies it."
         if self.status in _OF_THE_OBJECT:
             return "Change what is asked for: as it is, it stays refused."
-        return "It is tried again."
+        return "It may pass by itself."
 
 
 def told(refusals: Sequence[Refusal], cluster: str) -> str:
