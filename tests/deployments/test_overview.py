@@ -195,7 +195,7 @@ def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: p
     assert {row.name: row.state for row in board.replicas}["a-0"] == "CrashLoopBackOff"
 
 
-def test_replicas_are_grouped_as_the_address_asks(client: Client) -> None:
+def test_replicas_are_grouped_as_the_address_asks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     project = factories.busy_project(size=1)
     served = project.deployments.get()
     [home], away = [place.target.cluster for place in served.places], factories.cluster("away", nodes=2)
@@ -219,6 +219,17 @@ def test_replicas_are_grouped_as_the_address_asks(client: Client) -> None:
         ("On no node yet", "on away", ["d"]), ("node-1", "on away", ["c"]), ("node-1", f"on {home.name}", ["a"]),
         ("node-2", f"on {home.name}", ["b"]),
     ]  # fmt: skip
+
+    def counted(by: str) -> list[tuple[str, str, int]]:
+        board = panels.Board(served, Principal(user=User.objects.get(username="root")), parse_by(by))
+        return [(group.title, group.ready, len(group.rows)) for group in board.groups]
+
+    with monkeypatch.context() as patched:
+        # Of more than are shown all are counted; d, which is not ready, is shown, and one more.
+        patched.setattr(panels, "SHOWN_REPLICAS", 2)
+        assert counted("cluster") == [("away", "1 of 2 ready", 1), (home.name, "2 of 2 ready", 1)]
+        assert counted("revision") == [("Revision 1", "1 of 2 ready", 2), ("Revision 2", "2 of 2 ready", 0)]
+        assert counted("node") == [("On no node yet", "0 of 1 ready", 1), ("node-1", "1 of 1 ready", 1)]
     page = client.get("/p/demo/deployments/digits/?by=cluster").content.decode()
     assert "part=replicas" in page and "by=cluster&amp;part=replicas" in page and "1 of 2 ready" in page
     assert "1.23" in page, "what a replica uses"

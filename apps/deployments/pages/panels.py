@@ -87,7 +87,8 @@ class Board(RolloutBoard):
     @property
     def groups(self) -> list[Group]:
         """The replicas in groups, as the address asks for them."""
-        return groups_of(self.replicas, self.by, self._clusters)
+        counts = selectors.counts_of(self.deployment) if len(self.pods) == SHOWN_REPLICAS else ()
+        return groups_of(self.replicas, self.by, self._clusters, counts)
 
     @property
     def ways(self) -> list[By]:

@@ -31,6 +31,7 @@ from apps.deployments.selectors.placements import (
 )
 from apps.deployments.selectors.replicas import (
     Square,
+    counts_of,
     endpoint,
     events_of,
     events_of_pod,
@@ -73,6 +74,7 @@ __all__ = [
     "approval",
     "approvals",
     "autoscalers_of",
+    "counts_of",
     "deployment",
     "deployments",
     "detail",

@@ -1,10 +1,10 @@
 """Reads of replicas: observed pods, and what the cluster said about them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from apps.clusters.models import KubeEvent, Pod
@@ -32,6 +32,13 @@ _pods_on = FindAll(
 def pods_of(of: Deployment | Placement) -> QuerySet[Pod]:
     """The observed pods, of all placements or of one, that are not known to be deleted, newest revision first."""
     return Pod.objects.present().filter(_places_of(of))
+
+
+def counts_of(of: Deployment) -> list[Mapping[str, Any]]:
+    """How many of its observed pods there are by `revision`, `cluster_id` and `node_name` (`every`), and how many of
+    them are ready (`well`)."""
+    rows = pods_of(of).order_by().values("revision", "cluster_id", "node_name")
+    return [*rows.annotate(every=Count("pk"), well=Count("pk", filter=Q(ready=True)))]
 
 
 def pods_on(placement: Placement) -> list[Pod]:
