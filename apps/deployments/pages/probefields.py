@@ -34,9 +34,7 @@ class ProbeFields(forms.Form):
     port = _number("Port", 65535, "Where the image serves HTTP: it is told by $PORT.")
     ready_path = _path("Ready at", "Answers 200 when the model is loaded: only then it gets requests. Empty: no probe.")
     live_path = _path("Alive at", "Answers 200 while it works; it is started again when it does not. Empty: no probe.")
-    startup_seconds = _number(
-        "Start within, in seconds", MAX_STARTUP_SECONDS, "To load the model, before it is killed."
-    )
+    startup_seconds = _number("Start within", MAX_STARTUP_SECONDS, "Seconds to load the model, before it is killed.")
 
     @property
     def probes_open(self) -> bool:
