@@ -4,12 +4,15 @@ For some seconds after its start an API server knows its clients, but not yet th
 service account 401) to what it allowed before and will allow again. Nobody is to act on that: a refusal is believed
 when it is said again `SECONDS` after the first, with no other answer between. Until then it is a failure to ask, which
 every caller repeats by itself. This is the one place where that is decided; above the adapter a `Forbidden` is one.
+What an admission controller says of an object (a quota, a webhook, a policy) is no word about roles, and believed at
+once: in a namespace where others of its kind are written meanwhile it would never be.
 
 What was refused is remembered by each client, so by each process: a single 403 is believed a little later where many
 workers ask in turn. That the credential as a whole is refused they need not find out one by one: the watcher says so in
 the cluster's row, and what is known from there is believed at once.
 """
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +25,8 @@ SECONDS = 15.0
 # An older refusal was another occasion.
 FORGOTTEN_SECONDS = 900.0
 MAX_REMEMBERED = 512
+# https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+_OF_ADMISSION = re.compile(r"exceeded quota: |admission webhook \".*\" denied the request|denied request: ", re.DOTALL)
 
 # A request without its object's name: the HTTP method and the subject; nothing for a refused credential.
 Question = tuple[str, Subject] | None
@@ -49,6 +54,8 @@ class Opinions:
         if not isinstance(error, Unauthorized | Forbidden):
             return error
         if self.refused and isinstance(error, Unauthorized):
+            return error
+        if isinstance(error, Forbidden) and _OF_ADMISSION.search(error.message):
             return error
         question, now = None if isinstance(error, Unauthorized) else _question(method, about), self._clock()
         wait = SECONDS if self._seconds is None else self._seconds

@@ -52,6 +52,25 @@ def test_it_is_believed_when_it_is_said_again_later(clock: Clock) -> None:
     assert isinstance(opinions.judge("DELETE", PODS, FORBIDDEN), RefusedOnce)
 
 
+@pytest.mark.parametrize(
+    ("said", "is_believed"),
+    [
+        ('deployments.apps "a" is forbidden: exceeded quota: few, requested: count/x=1, used: count/x=1', True),
+        ('admission webhook "rules.example.com" denied the request: no latest tags', True),
+        (
+            "deployments.apps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            True,
+        ),
+        # As just after its start.
+        ('deployments.apps "a" is forbidden: User "flotilla" cannot patch resource "deployments"', False),
+        ('pods "a" is forbidden: not yet ready to handle request', False),
+    ],
+)
+def test_what_admission_says_of_an_object_is_believed_at_once(clock: Clock, said: str, is_believed: bool) -> None:
+    error = Forbidden(403, "Forbidden", said)
+    assert (Opinions(15.0, clock).judge("PATCH", PODS, error) is error) is is_believed
+
+
 def test_an_answer_in_between_or_a_long_time_makes_it_another_occasion(clock: Clock) -> None:
     opinions = Opinions(15.0, clock)
     opinions.judge("GET", PODS, FORBIDDEN)
