@@ -8,6 +8,7 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib import messages
 from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.views import redirect_to_login
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
@@ -93,8 +94,11 @@ class OnlySent(_ForBrowsers, MiddlewareMixin):
         opened = request.method in {"GET", "HEAD"} and request.accepts("text/html")
         if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or not opened or request.path.startswith(API):
             return response
+        page = page_above(request.path)
+        if not request.user.is_authenticated:
+            return redirect_to_login(page)
         messages.warning(request, "Nothing was done: it takes the button, here.")
-        return redirect(page_above(request.path))
+        return redirect(page)
 
 
 class ErrorMiddleware:
