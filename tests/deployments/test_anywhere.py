@@ -206,7 +206,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "neither": ({"project": "demo", "name": "app", **SPEC}, "", "or ask for anywhere"),
     "waves": (body(strategy={"kind": "canary", "waves": [{"targets": ["eu"]}]}), "strategy.waves", "nobody knows"),
     "no number": (body({"targets": 0}), "anywhere.targets", "from 1 to 50"),
-    "no order": (body({"prefer": "luck"}), "", "prefer: "),
+    "no order": (body({"prefer": "luck"}), "", "anywhere.prefer can't be"),
     "unknown": (body({"region": "eu"}), "", "region: There is no such field"),
 }  # fmt: skip
 
