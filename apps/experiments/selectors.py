@@ -24,14 +24,11 @@ from apps.core.states import Role
 from apps.experiments.decision import DEADLINE, FAILING
 from apps.experiments.models import (
     Attempt,
-    DatasetInput,
     Experiment,
     LatestMetric,
     LoggedModel,
     ModelAlias,
-    ModelInput,
     ModelMetric,
-    ModelOutput,
     ModelVersion,
     Param,
     RegisteredModel,
@@ -84,15 +81,6 @@ def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
         Prefetch("params", Param.objects.order_by("key")),
         Prefetch("latest_metrics", LatestMetric.objects.order_by("key")),
         Prefetch("tags", Tag.objects.order_by("key")),
-    )
-
-
-def for_clients(queryset: QuerySet[Run]) -> QuerySet[Run]:
-    """The same runs with all that MLflow's clients are told of them: six more queries, however many runs."""
-    return with_values(queryset).prefetch_related(
-        Prefetch("model_outputs", ModelOutput.objects.select_related("model")),
-        Prefetch("dataset_inputs", DatasetInput.objects.select_related("dataset")),
-        Prefetch("model_inputs", ModelInput.objects.select_related("model")),
     )
 
 

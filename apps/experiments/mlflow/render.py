@@ -7,7 +7,6 @@ from typing import Any
 
 from apps.experiments.files.artifacts import Entry, root_uri
 from apps.experiments.models import (
-    DatasetInput,
     Experiment,
     LoggedModel,
     ModelVersion,
@@ -16,6 +15,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
+from apps.experiments.tracking.used import Used
 
 
 def number(value: float) -> float | str:
@@ -64,8 +64,8 @@ def run_info(row: Run) -> dict[str, Any]:
     return {**info, "end_time": millis(row.ended_at)} if row.ended_at else info
 
 
-def run(row: Run) -> dict[str, Any]:
-    """A Run with its data; `row` has all that belongs to it prefetched, by `selectors.for_clients`."""
+def run(row: Run, used: Used) -> dict[str, Any]:
+    """A Run with its data; `row` has its values prefetched, by `selectors.with_values`."""
     return {
         "info": run_info(row),
         "data": {
@@ -74,12 +74,13 @@ def run(row: Run) -> dict[str, Any]:
             "tags": [{"key": t.key, "value": t.value} for t in row.tags.all()],
         },
         "inputs": {
-            "dataset_inputs": [dataset_input(each) for each in row.dataset_inputs.all()],
-            "model_inputs": [{"model_id": each.model.uid} for each in row.model_inputs.all()],
+            "dataset_inputs": [
+                {"dataset": {name: said for name, said in described.items() if said}, "tags": pairs(tags)}
+                for described, tags in used.datasets
+            ],
+            "model_inputs": [{"model_id": uid} for uid in used.models],
         },
-        "outputs": {
-            "model_outputs": [{"model_id": each.model.uid, "step": each.step} for each in row.model_outputs.all()]
-        },
+        "outputs": {"model_outputs": [{"model_id": uid, "step": step} for uid, step in used.outputs]},
     }
 
 
@@ -91,13 +92,6 @@ def new_run(row: Run, tags: Mapping[str, str]) -> dict[str, Any]:
         "inputs": {"dataset_inputs": [], "model_inputs": []},
         "outputs": {"model_outputs": []},
     }
-
-
-def dataset_input(row: DatasetInput) -> dict[str, Any]:
-    """A DatasetInput; `row` has its dataset at hand."""
-    names = ("name", "digest", "source_type", "source", "schema", "profile")
-    columns = {name: value for name in names if (value := getattr(row.dataset, name))}
-    return {"dataset": columns, "tags": pairs(row.tags)}
 
 
 def metric(key: str, value: float, step: int, timestamp: int) -> dict[str, Any]:

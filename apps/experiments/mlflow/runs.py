@@ -2,7 +2,7 @@
 
 import io
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -26,6 +26,7 @@ from apps.experiments.tracking import ingest, pulse
 from apps.experiments.tracking.clock import moment
 from apps.experiments.tracking.permits import Permit
 from apps.experiments.tracking.store import RUN_NAME_TAG, store
+from apps.experiments.tracking.used import used_by
 
 USER_TAG = "mlflow.user"
 _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -56,13 +57,20 @@ def create(visit: Visit) -> dict[str, Any]:
 @direct
 def get(visit: Visit) -> dict[str, Any]:
     """A run with its latest values."""
-    return {"run": render.run(visit.on_run(_loaded))}
+    return {"run": visit.on_run(_told)}
 
 
-def _loaded(permit: Permit) -> Run | None:
+def _told(permit: Permit) -> dict[str, Any] | None:
     if not permit.holds() or permit.run is None:
         return None
-    return selectors.for_clients(Run.objects.filter(pk=permit.run.pk)).first()
+    return next(iter(_rendered([permit.run.pk])), None)
+
+
+def _rendered(pks: Sequence[int]) -> list[dict[str, Any]]:
+    """Runs with all that they have, in the order of their keys here."""
+    rows = {row.pk: row for row in selectors.with_values(Run.objects.filter(pk__in=pks))}
+    used = used_by(rows)
+    return [render.run(rows[pk], used[pk]) for pk in pks if pk in rows]
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -155,8 +163,7 @@ def search(call: Call) -> dict[str, Any]:
         active=is_active(call, "run_view_type"),
     )
     page = run_search.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
-    rows = {row.pk: row for row in selectors.for_clients(Run.objects.filter(pk__in=page.rows))}
-    return {"runs": [render.run(rows[pk]) for pk in page.rows if pk in rows], **token(page)}
+    return {"runs": _rendered(page.rows), **token(page)}
 
 
 def list_artifacts(call: Call) -> dict[str, Any]:
