@@ -424,7 +424,7 @@ def test_logged_models(ask: Asker, project: Project, falls: bool) -> None:
         "name": by("name"),
         "creation_time": by("creation_timestamp_ms"),
         "last_updated_timestamp": by("last_updated_timestamp_ms"),
-        "source_run_id": lambda row: row["source_run_id"] or None,
+        "source_run_id": lambda row: row.get("source_run_id"),
         "metrics.nowhere": lambda row: None,
     }.items():
         order = [{"field_name": name, "ascending": not falls}]

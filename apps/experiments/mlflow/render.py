@@ -129,7 +129,7 @@ def logged_model(row: LoggedModel) -> dict[str, Any]:
             "artifact_uri": root_uri(row),
             "status": row.status,
             "model_type": row.model_type,
-            "source_run_id": row.run.uid if row.run else "",
+            **({"source_run_id": row.run.uid} if row.run else {}),
             "tags": pairs(row.tags),
         },
         "data": {"params": pairs(row.params), "metrics": [model_metric(row.uid, each) for each in row.metrics.all()]},

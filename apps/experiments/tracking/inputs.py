@@ -65,7 +65,9 @@ def _given(item: Mapping[str, Any], place: str) -> Given:
 def store(run: Run, given: Sequence[Given], models: Sequence[str]) -> None:
     """Note what a run was given. A dataset that the experiment knows stays as it was first described, and so do the
     tags of its use by the run. Raises Invalid for a model that is none of the project's."""
-    by_key = {each.key: each for each in reversed(given)}
+    by_key: dict[tuple[str, str], Given] = {}
+    for each in given:
+        by_key.setdefault(each.key, each)
     with transaction.atomic():
         rows = [Dataset(experiment_id=run.experiment_id, **by_key[key].columns) for key in sorted(by_key)]
         Dataset.objects.bulk_create(rows, ignore_conflicts=True)
