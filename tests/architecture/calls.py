@@ -313,6 +313,8 @@ def _everywhere(world: World) -> Body:
 
 TRACKING = [
     *get(
+        "/api/3.0/mlflow/workspaces",
+        "/api/3.0/mlflow/workspaces/demo",
         f"{MLFLOW}/experiments/get-by-name?experiment_name=digits",
         f"{MLFLOW}/experiments/get?experiment_id={{experiment}}",
         f"{MLFLOW}/experiments/search?max_results=100",

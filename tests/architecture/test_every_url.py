@@ -49,7 +49,8 @@ ELSEWHERE = {
 }
 # There is nothing to succeed: they refuse, send on, or are Django's own and reached by no link of ours.
 NOTHING = {
-    r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/",
+    r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/", r"^(?:ajax-api|v1|gateway|graphql)(?:/|$)",
+    r"^api/3\.0/(?:jobs|genai)(?:/|$)",
     "admin/login/", "admin/logout/", "admin/autocomplete/", "admin/(?P<url>.*)$",
     "admin/r/<path:content_type_id>/<path:object_id>/",
 }  # fmt: skip

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from django.urls import URLPattern, URLResolver, get_resolver
 
 # Patterns that no parameter describes: one address of each.
-EXAMPLES = {r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/": "api/2.0/mlflow/not-here"}
+EXAMPLES = {
+    r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/": "api/2.0/mlflow/not-here",
+    r"^(?:ajax-api|v1|gateway|graphql)(?:/|$)": "v1/traces",
+    r"^api/3\.0/(?:jobs|genai)(?:/|$)": "api/3.0/jobs/",
+}
 # What a parameter that is written as a regular expression may be.
 REGEX_SAMPLES = {
     r"\d+": "1",

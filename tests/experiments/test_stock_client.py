@@ -191,6 +191,11 @@ def test_a_workspace_is_a_project(client: str, developer: User, monkeypatch: pyt
     Membership.objects.create(project=other, user=developer, role=Role.DEVELOPER)
     with pytest.raises(mlflow.exceptions.MlflowException, match="Which project"):
         mlflow.MlflowClient().create_experiment("where")
+    assert [each.name for each in mlflow.list_workspaces()] == ["demo", "other"]
+    assert mlflow.get_workspace("other").description == ""
+    for refused in (lambda: mlflow.get_workspace("nowhere"), lambda: mlflow.create_workspace("fresh")):
+        with pytest.raises(mlflow.exceptions.MlflowException, match=r"not found|made, changed and removed there"):
+            refused()
     monkeypatch.setenv("MLFLOW_WORKSPACE", "other")
     made = mlflow.MlflowClient().create_experiment("where")
     assert other.experiments.get().pk == int(made)

@@ -7,7 +7,17 @@ from typing import Any
 from django.http import HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from apps.experiments.mlflow import artifacts, experiments, inputs, logged_models, metrics, registry, runs, server
+from apps.experiments.mlflow import (
+    artifacts,
+    experiments,
+    inputs,
+    logged_models,
+    metrics,
+    registry,
+    runs,
+    server,
+    workspaces,
+)
 from apps.experiments.mlflow.direct import answer_asgi, is_direct, view
 from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
 
@@ -83,6 +93,11 @@ _VERSIONS: dict[str, Row] = {
     "delete-tag": {"DELETE": (WRITE, registry.delete_version_tag)},
     "transition-stage": {"POST": (WRITE, registry.transition_stage)},
 }
+_ELSEWHERE: Row = dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), (READ, workspaces.elsewhere))
+_WORKSPACES: dict[str, Row] = {
+    "": {"GET": (READ, workspaces.listing), **_ELSEWHERE},
+    "/<str:name>": {"GET": (READ, workspaces.get), **_ELSEWHERE},
+}
 _NOT_HERE: Row = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), (READ, not_here))
 
 
@@ -132,9 +147,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # What MLflow's own page asks, and with it some clients, is the same elsewhere.
     re_path(r"^(?:ajax-)?api/2\.0/mlflow/", include(_API)),
     re_path(r"^(?:ajax-)?api/2\.0/mlflow-artifacts/", include(_FILES)),
+    re_path(r"^(?:ajax-)?api/3\.0/mlflow/", include(_routes("workspaces", _WORKSPACES))),
     path("get-artifact", endpoint(GET=(READ, runs.get_artifact))),
     # Some clients ask with a slash too many.
     re_path(r"^/?model-versions/get-artifact$", endpoint(GET=(READ, registry.get_artifact))),
     # Everything else under MLflow's prefixes needs a token too, and says that it is not here.
     re_path(r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/", endpoint(**_NOT_HERE)),
+    # What its server has beside them: traces by OpenTelemetry, jobs, evaluations, the gateway.
+    re_path(r"^(?:ajax-api|v1|gateway|graphql)(?:/|$)", endpoint(**_NOT_HERE)),
+    re_path(r"^api/3\.0/(?:jobs|genai)(?:/|$)", endpoint(**_NOT_HERE)),
 ]

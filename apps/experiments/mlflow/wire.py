@@ -333,6 +333,7 @@ def _explain(asked: str, error: Exception) -> tuple[str, str]:
     return "INTERNAL_ERROR", "The server failed. Its log has the details."
 
 
+@raw_body
 def not_here(call: Call, **_: Any) -> dict[str, Any]:
     """Answers every MLflow endpoint that Flotilla does not have, with the reason."""
     raise MlflowError("ENDPOINT_NOT_FOUND", f"Flotilla does not have {call.request.path} of MLflow's API.")
