@@ -15,6 +15,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
+from apps.experiments.tracking.told import Values
 from apps.experiments.tracking.used import Used
 
 
@@ -66,12 +67,19 @@ def run_info(row: Run) -> dict[str, Any]:
 
 def run(row: Run, used: Used) -> dict[str, Any]:
     """A Run with its data; `row` has its values prefetched, by `selectors.with_values`."""
+    metrics = {each.key: (each.value, each.step, each.timestamp) for each in row.latest_metrics.all()}
+    params, tags = ({each.key: each.value for each in rows} for rows in (row.params.all(), row.tags.all()))
+    return run_of(row, Values(params, tags, metrics), used)
+
+
+def run_of(row: Run, values: Values, used: Used) -> dict[str, Any]:
+    """A Run with these values, and what it was given and put out."""
     return {
         "info": run_info(row),
         "data": {
-            "metrics": [metric(m.key, m.value, m.step, m.timestamp) for m in row.latest_metrics.all()],
-            "params": [{"key": p.key, "value": p.value} for p in row.params.all()],
-            "tags": [{"key": t.key, "value": t.value} for t in row.tags.all()],
+            "metrics": [metric(key, *point) for key, point in values.metrics.items()],
+            "params": [{"key": key, "value": value} for key, value in values.params.items()],
+            "tags": [{"key": key, "value": value} for key, value in values.tags.items()],
         },
         "inputs": {
             "dataset_inputs": [
@@ -81,16 +89,6 @@ def run(row: Run, used: Used) -> dict[str, Any]:
             "model_inputs": [{"model_id": uid} for uid in used.models],
         },
         "outputs": {"model_outputs": [{"model_id": uid, "step": step} for uid, step in used.outputs]},
-    }
-
-
-def new_run(row: Run, tags: Mapping[str, str]) -> dict[str, Any]:
-    """A Run that has just been opened with these tags."""
-    return {
-        "info": run_info(row),
-        "data": {"metrics": [], "params": [], "tags": pairs(tags)},
-        "inputs": {"dataset_inputs": [], "model_inputs": []},
-        "outputs": {"model_outputs": []},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponseBase
 
 from apps.core.access import Principal
+from apps.core.database.prepared import FindOne
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import selectors, services
@@ -26,9 +27,11 @@ from apps.experiments.tracking import ingest, pulse
 from apps.experiments.tracking.clock import moment
 from apps.experiments.tracking.permits import Permit
 from apps.experiments.tracking.store import RUN_NAME_TAG, store
-from apps.experiments.tracking.used import used_by
+from apps.experiments.tracking.told import Values, values_of
+from apps.experiments.tracking.used import Used, used_by
 
 USER_TAG = "mlflow.user"
+_run = FindOne(Run, "id")
 _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 
 
@@ -49,7 +52,8 @@ def create(visit: Visit) -> dict[str, Any]:
             tags=tags,
             permit=permit,
         )
-        return None if run is None else {"run": render.new_run(run, {**tags, RUN_NAME_TAG: name})}
+        rows = {**tags, RUN_NAME_TAG: name}
+        return None if run is None else {"run": render.run_of(run, Values(tags=dict(sorted(rows.items()))), Used())}
 
     return visit.on_experiment(work)
 
@@ -61,9 +65,11 @@ def get(visit: Visit) -> dict[str, Any]:
 
 
 def _told(permit: Permit) -> dict[str, Any] | None:
-    if not permit.holds() or permit.run is None:
+    values = values_of(permit)
+    run = _run(permit.run.pk) if values is not None and permit.run is not None else None
+    if values is None or run is None:
         return None
-    return next(iter(_rendered([permit.run.pk])), None)
+    return render.run_of(run, values, used_by([run.pk])[run.pk] if values.has_more else Used())
 
 
 def _rendered(pks: Sequence[int]) -> list[dict[str, Any]]:
