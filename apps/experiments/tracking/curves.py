@@ -5,23 +5,52 @@ from typing import Any
 
 from django.db import connection
 
+from apps.experiments.states import Packing
 from apps.experiments.tracking.packing import PART
 
 Point = tuple[int, int, float]
 """Step, milliseconds since the epoch, value."""
 
-# Every n-th point of each curve, and always the first and the last.
-_THINNED = """
-SELECT run_id, key, step, "timestamp", value FROM (
+# Every n-th point of each curve, and always the first and the last. Of a run that is packed as a whole the place of
+# each point is known: only those are read that are shown, one by one where they lie far apart.
+_FAR_APART = 50
+_THINNED = f"""
+WITH loose AS (
   SELECT run_id, key, step, "timestamp", value,
-    row_number() OVER curve AS position, count(*) OVER (PARTITION BY run_id, key) AS total
+    row_number() OVER curve - 1 AS place, count(*) OVER (PARTITION BY run_id, key) AS total
   FROM experiments_point
-  WHERE run_id = ANY(%s) AND key = ANY(%s)
+  WHERE key = ANY(%(keys)s) AND run_id = ANY(ARRAY(
+    SELECT id FROM experiments_run WHERE id = ANY(%(runs)s) AND packing < {Packing.WHOLE.value}
+  ))
   WINDOW curve AS (PARTITION BY run_id, key ORDER BY step, "timestamp", value)
-) AS numbered
-WHERE (position - 1) %% greatest(1, ceil(total::float8 / %s)::bigint) = 0 OR position = total
-ORDER BY run_id, key, position
-"""
+), ends AS (
+  SELECT run.id AS run_id, wanted.key, last.part::bigint * {PART} + cardinality(last.steps) AS total
+  FROM experiments_run AS run, unnest(%(keys)s::text[]) AS wanted(key), LATERAL (
+    SELECT part, steps FROM experiments_packedpoints AS packed
+    WHERE packed.run_id = run.id AND packed.key = wanted.key ORDER BY part DESC LIMIT 1
+  ) AS last
+  WHERE run.id = ANY(%(runs)s) AND run.packing = {Packing.WHOLE.value}
+), strides AS (
+  SELECT *, greatest(1, ceil(total::float8 / %(limit)s)::bigint) AS stride FROM ends
+), places AS (
+  SELECT run_id, key, place FROM strides, generate_series(0, total - 1, stride) AS place WHERE stride >= {_FAR_APART}
+  UNION SELECT run_id, key, total - 1 FROM strides WHERE stride >= {_FAR_APART}
+)
+SELECT run_id, key, step, "timestamp", value FROM (
+  SELECT * FROM loose
+  WHERE place %% greatest(1, ceil(total::float8 / %(limit)s)::bigint) = 0 OR place = total - 1
+  UNION ALL
+  SELECT run_id, key, steps[place %% {PART} + 1], timestamps[place %% {PART} + 1], values[place %% {PART} + 1], place, 0
+  FROM places JOIN experiments_packedpoints AS packed USING (run_id, key) WHERE packed.part = place / {PART}
+  UNION ALL
+  SELECT run_id, key, point.step, point."timestamp", point.value, packed.part::bigint * {PART} + point.number - 1, 0
+  FROM strides JOIN experiments_packedpoints AS packed USING (run_id, key),
+    unnest(steps, timestamps, values) WITH ORDINALITY AS point(step, "timestamp", value, number)
+  WHERE stride < {_FAR_APART} AND ((packed.part::bigint * {PART} + number - 1) %% stride = 0
+    OR packed.part::bigint * {PART} + number = total)
+) AS thinned
+ORDER BY run_id, key, place
+"""  # noqa: S608 - numbers of ours
 
 
 # A metric has grown when one of its points lies before its latest one: an index probe for each run and key.
@@ -48,7 +77,7 @@ def curves(run_pks: Iterable[int], keys: Iterable[str], *, limit: int) -> dict[t
     """The curve of each run and metric, of at most about `limit` points, in the order of steps and times."""
     points: dict[tuple[int, str], list[Point]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_THINNED, [list(run_pks), list(keys), limit])
+        cursor.execute(_THINNED, {"runs": list(run_pks), "keys": list(set(keys)), "limit": limit})
         for run_id, key, step, timestamp, value in cursor.fetchall():
             points.setdefault((run_id, key), []).append((step, timestamp, value))
     return points

@@ -1,4 +1,4 @@
-"""The points of runs that have ended are packed: a row for a thousand of them in place of a row and its key for each.
+"""The points of runs that have ended are packed: a row for many of them in place of a row and its key for each.
 
 A metric is packed by one statement, so that every point is in one of the two tables at any time. A run that is logged
 to after its end keeps what is packed: the new points lie beside, until the next round packs them with the others.
@@ -14,7 +14,9 @@ from apps.core.work import DONE, Again, Outcome
 from apps.experiments.models import Run
 from apps.experiments.states import Packing
 
-PART = 1000
+# Points in a row: when they are compressed several rows fit a page. With more in one, it lies apart in pieces, and each
+# point that a chart shows costs the reading of all of them.
+PART = 128
 # How long after its end a run is packed: some are opened again by the next cell of a notebook.
 REST = timedelta(minutes=10)
 # Runs that are looked up together, and seconds that a round may take before others have their turn.
