@@ -22,6 +22,8 @@ from controlplane.embedded.waiting import wait_for
 API = "/api/2.0/mlflow"
 WORKERS = 2
 PEER_DATABASE = "peer"
+# On a busy machine workers start and answer more slowly than uvicorn lets them.
+PATIENCE = ("--timeout-worker-healthcheck", "120")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,17 @@ def _ours(servers: Servers, access: dict[str, str], workers: int = WORKERS) -> S
         "FLOTILLA_DB_POOL": "true",
         "FLOTILLA_MLFLOW_RATE": "10000000/min",
     }
-    options = ("--host", HOST, "--port", str(port), "--no-server-header", "--no-access-log", "--workers", str(workers))
+    options = (
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--no-server-header",
+        "--no-access-log",
+        "--workers",
+        str(workers),
+        *PATIENCE,
+    )
     process = servers.start(f"web-{workers}", "-m", "uvicorn", "controlplane.asgi:application", *options)
     return _ready("ours", port, process, {"Authorization": f"Bearer {access['token']}"}, access["experiment"])
 
@@ -98,8 +110,7 @@ def _theirs(servers: Servers, command: str) -> Side:
     store = postgres.url(database, PASSWORD, PEER_DATABASE).replace("postgres://", "postgresql+psycopg2://")
     artifacts = str(servers.directory / "mlartifacts")
     options = ["--backend-store-uri", store, "--artifacts-destination", artifacts, "--host", HOST, "--port", str(port)]
-    # On a busy machine its workers start more slowly than they may.
-    options += ["--workers", str(WORKERS), "--uvicorn-opts", "--timeout-worker-healthcheck 120"]
+    options += ["--workers", str(WORKERS), "--uvicorn-opts", " ".join(PATIENCE)]
     argv = (str(Path(command).absolute()), "server", *options)
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return _ready("theirs", port, servers.spawn(Command("mlflow", argv, env=env)), {}, "0")
