@@ -366,7 +366,9 @@ def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api
     assert settle(run).state == RunState.SUCCEEDED
 
 
-def test_a_cluster_that_refuses_the_credential_is_said_in_the_words_of_its_page(api: Api, run: Run) -> None:
+def test_a_cluster_that_refuses_the_credential_is_said_in_the_words_of_its_page(
+    api: Api, run: Run, principal: Principal, project: Project
+) -> None:
     settle(run)
     api.error, api.fail_at = Unauthorized(401, "Unauthorized", "expired"), 0
     assert isinstance(reconcile_run(run.pk), Away)
@@ -382,6 +384,11 @@ def test_a_cluster_that_refuses_the_credential_is_said_in_the_words_of_its_page(
     follow_cluster(run.cluster)
     followed = Run.objects.get(pk=run.pk)
     assert (followed.reason, followed.message) == (told.reason, told.message)
+    later = launched(principal, project, cluster="home")
+    assert (later.state, later.reason, later.message) == (RunState.PENDING, told.reason, told.message), "no round says"
+    Run.objects.filter(pk=later.pk).update(reason="", message="")
+    api.error = None
+    assert settle(later).reason == ""
 
 
 def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster(api: Api, run: Run) -> None:

@@ -19,8 +19,8 @@ from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import observe, places
 from apps.experiments.reconcile.case import Case, ending
-from apps.experiments.reconcile.following import away
 from apps.experiments.reconcile.launch import RefusedError, launch, remove_secret
+from apps.experiments.services.away import away
 from apps.experiments.states import ENDED, SETTLED, AttemptState, RunState
 
 logger = logging.getLogger(__name__)

@@ -4,20 +4,12 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
-from apps.clusters.states import CREDENTIAL_REFUSED
 from apps.core import work
 from apps.core.hints import hint
 from apps.experiments.models import Run
+from apps.experiments.services.away import away
 from apps.experiments.services.placing import KIND, WOKEN, waiting_for_room
 from apps.experiments.states import UNSETTLED, RunKind, RunState
-
-AWAY = "ClusterUnreachable"
-
-
-def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
-    """(reason, message) of a run whose cluster can't be asked: the cluster's own words in any case."""
-    return reason if reason == CREDENTIAL_REFUSED else AWAY, f"{cluster.name}: {message}"
-
 
 def follow_cluster(cluster: Cluster) -> None:
     """Say of all runs there why they don't go on while the cluster is away, and look at them when it is back.

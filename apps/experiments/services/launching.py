@@ -10,6 +10,7 @@ from django.db import transaction
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
+from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal, require_role
 from apps.core.database import prepared, transitions
@@ -21,6 +22,7 @@ from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
+from apps.experiments.services.away import away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
 from apps.experiments.specs import RunSpec, parse_spec
@@ -34,7 +36,9 @@ MAX_TOGETHER = 100
 _TRIES = 3
 
 _experiments = FindAll(Experiment, "project", "name__in")
-_clusters = FindAll(Cluster, "name__in", only=("name", "labels", "enabled"))
+# What is asked of a cluster, and what says whether it can be had.
+_ASKED = ("name", "labels", "state", "reason", "message", "conditions")
+_clusters = FindAll(Cluster, "name__in", only=(*_ASKED, "enabled"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
         if missing:
             raise _unusable(missing[0])
     if None in asked:
-        usable = list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:2])
+        usable = list(Cluster.objects.filter(enabled=True).only(*_ASKED).order_by("name")[:2])
         _check_any(usable)
         if len(usable) == 1:
             clusters[None] = usable[0]
@@ -240,12 +244,17 @@ def default_name(experiment: Experiment, pk: int) -> str:
 
 def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster | None, anywhere: Anywhere | None) -> Run:
     by = author(principal)
+    # While its cluster is away no round says so: what waits there is tried now and then.
+    gone = cluster is not None and is_away(cluster)
+    reason, message = away(cluster, cluster.reason, cluster.message) if cluster is not None and gone else ("", "")
     return Run(
         pk=pk,
         experiment=asked.experiment,
         name=asked.name.strip()[:250] or default_name(asked.experiment, pk),
         kind=RunKind.LAUNCHED,
         state=RunState.PENDING,
+        reason=reason,
+        message=message,
         created_by=by,
         client_user=by,
         spec={**asked.spec.to_json(), "params": {key: str(value) for key, value in asked.params.items()}},
