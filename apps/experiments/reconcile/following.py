@@ -11,6 +11,7 @@ from apps.experiments.services.away import away
 from apps.experiments.services.placing import KIND, WOKEN, waiting_for_room
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
+
 def follow_cluster(cluster: Cluster) -> None:
     """Say of all runs there why they don't go on while the cluster is away, and look at them when it is back.
 
