@@ -75,10 +75,10 @@ def test_a_logged_model_keeps_status_params_and_tags(root: Principal, project: P
     one, two, three = (LoggedModel.objects.select_related("experiment__project").get(pk=made.pk) for _ in range(3))
     experiments.finish_logged_model(principal=root, model=one, status="LOGGED_MODEL_READY")
     experiments.change_logged_model(principal=root, model=two, params={"lr": "1"}, tags={"a": "1"})
-    experiments.change_logged_model(principal=root, model=three, params={"epochs": "2"}, tags={"b": "2"}, step=7)
+    experiments.change_logged_model(principal=root, model=three, params={"epochs": "2"}, tags={"b": "2"})
     now = LoggedModel.objects.get(pk=made.pk)
     assert now.status == "LOGGED_MODEL_READY"
-    assert (now.params, now.tags, now.step) == ({"lr": "1", "epochs": "2"}, {"a": "1", "b": "2"}, 7)
+    assert (now.params, now.tags) == ({"lr": "1", "epochs": "2"}, {"a": "1", "b": "2"})
 
 
 def test_a_deleted_experiment_is_not_renamed_by_who_has_not_seen_it(root: Principal, project: Project) -> None:
