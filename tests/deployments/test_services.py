@@ -24,7 +24,7 @@ from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
-from apps.deployments.services import observing
+from apps.deployments.services import observing, rollouts
 from apps.deployments.services.healing import record_heal
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
@@ -63,6 +63,26 @@ def test_what_is_asked_for_while_the_cluster_is_away_does_not_look_under_way(
         asked=services.NewDeployment(name="other", targets=["local-production"], spec=spec),
     )
     assert made.health == Health.UNKNOWN
+
+
+def test_a_rollout_whose_only_cluster_is_away_says_that_and_not_what_it_said_before(
+    digits: Deployment, cluster: Cluster, developer: Principal
+) -> None:
+    arrive(digits)
+    services.restart(principal=developer, deployment=digits)
+    place = selectors.for_reconcile(place_of(digits).pk)
+    assert place is not None
+    stage = selectors.stage_of(place)
+    stuck = Decision({1: 3}, RolloutState.DEGRADED, "ProgressDeadlineExceeded", "No progress for 10 min.", 0, 3, False)
+    seen = {1: ObservedRevision(wanted=3, existing=3, ready=3), 2: ObservedRevision(wanted=1, existing=1, ready=0)}
+    record_round(place, stage, Round(seen, stuck, [], timezone.now()))
+    rollout = Rollout.objects.latest("pk")
+    assert (rollout.state, rollout.message) == (RolloutState.DEGRADED, "No progress for 10 min.")
+    Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
+    rollouts.tick(digits.pk)
+    rollout.refresh_from_db()
+    said = "local-production can't be reached: the rollout waits until it is back."
+    assert (rollout.state, rollout.reason, rollout.message) == (RolloutState.PROGRESSING, "ClusterAway", said)
 
 
 def test_a_revision_never_changes(digits: Deployment) -> None:

@@ -15,6 +15,8 @@ from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.rollout.windows import until_text
 from apps.deployments.states import RolloutState
 
+CLUSTER_AWAY = "ClusterAway"
+
 
 @dataclass(frozen=True)
 class Wait:
@@ -91,7 +93,7 @@ def _wait_for_share(fleet: Fleet, step: PlanStep, share: Share) -> Wait | None:
     else:
         reason = "Promoting" if step.do is Do.PROMOTE else "SettingWeight"
         moves = f"{names_of(here)} {'goes' if one else 'go'} to {share.weight} %."
-    return _wait_for(behind, reason, moves, "the wave")
+    return _wait_for(behind, reason, moves, _wave_of(fleet))
 
 
 def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: str) -> Wait | None:
@@ -105,7 +107,7 @@ def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: st
     if not away:
         return Wait(RolloutState.PROGRESSING, reason, moves)
     gone = f"{_away(away)}: {held} waits until {'it is' if len(away) == 1 else 'they are'} back."
-    return Wait(RolloutState.PROGRESSING, "ClusterAway", f"{gone} {moves}" if here else gone)
+    return Wait(RolloutState.PROGRESSING, CLUSTER_AWAY, f"{gone} {moves}" if here else gone)
 
 
 def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
@@ -142,7 +144,7 @@ def _wait_for_time(
     due = since + timedelta(seconds=step.seconds or 0)
     if fleet.now < due:
         return Wait(RolloutState.PROGRESSING, reason, message, due)
-    return _wait_for_recovery(list(fleet.placed(step.targets)), share, "the wave")
+    return _wait_for_recovery(list(fleet.placed(step.targets)), share, _wave_of(fleet))
 
 
 def _wait_for_analysis(fleet: Fleet, index: int, promote: bool) -> Wait | None:
@@ -175,6 +177,11 @@ def _wait_for_recovery(seen: Sequence[PlacementSeen], share: Share, held: str) -
     return _wait_for(
         behind, "Recovering", f"Waits until {names_of(here)} {'is' if len(here) == 1 else 'are'} ready.", held
     )
+
+
+def _wave_of(fleet: Fleet) -> str:
+    """What waits for the targets of a step, in words."""
+    return "the wave" if len({step.wave for step in fleet.plan}) > 1 else "the rollout"
 
 
 def here_and_away(placements: Sequence[PlacementSeen]) -> tuple[list[PlacementSeen], list[PlacementSeen]]:

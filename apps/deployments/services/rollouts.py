@@ -30,6 +30,7 @@ from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
 from apps.deployments.rollout.verdicts import Outcome as AnalysisOutcome
 from apps.deployments.rollout.verdicts import Verdict
+from apps.deployments.rollout.waits import CLUSTER_AWAY
 from apps.deployments.selectors.placements import stages_of, under_way
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
@@ -218,7 +219,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     # Where nothing can be taken back now, because nothing was brought or all of it is away, it is over at once.
     turned = decision.state in TAKEN_BACK and rollout.state != RolloutState.ROLLING_BACK
     begun = any(place.share and place.observed_generation == place.generation for place in places)
-    says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == "ClusterAway"
+    says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == CLUSTER_AWAY
     if begun or says_more or rollout.state != RolloutState.PENDING:
         # What is just beginning waits for its first round, and says so.
         _record(rollout, decision, with_passed(rollout, decision.passed, places, stages, now), now)
@@ -259,10 +260,13 @@ def _analysed(
 
 
 def _told(decision: fleet.FleetDecision, place: Placement, stage: Stage) -> fleet.FleetDecision:
-    """The same in the words of the only placement, which says more: how many replicas are ready, say."""
+    """The same in the words of the only placement, which says more: how many replicas are ready, say.
+
+    What it said before its cluster went away is not known to be so any more.
+    """
     has_words = place.share == decision.shares[place.target.name] and place.observed_generation == place.generation
     is_past = stage.state == RolloutState.HEALTHY and decision.state is not RolloutState.HEALTHY
-    if not has_words or is_past or decision.due is not None:
+    if not has_words or is_past or decision.due is not None or decision.reason == CLUSTER_AWAY:
         return decision
     return replace(decision, reason=stage.reason, message=stage.trouble or stage.message)
 
