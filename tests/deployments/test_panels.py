@@ -199,7 +199,9 @@ def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int
         ([seen(2, 1, 0, 0), seen(1, 4, 4, 4)], 2, [(2, 0, 0, 75), (1, 100, 0, 100)]),
         ([seen(2, 3, 3, 2), seen(1, 1, 1, 1)], 2, [(2, 66.67, 33.33, 100), (1, 33.33, 0, 33.33)]),
         ([seen(1, 0, 0, 0)], 1, [(1, 0, 0, 100)]),
-        ([seen(2, 0, 0, 0), seen(1, 0, 1, 0)], None, [(2, 0, 0, 0), (1, 0, 100, 0)]),
+        ([seen(2, 0, 0, 0), seen(1, 0, 1, 0)], None, [(2, 0, 0, 0), (1, 0, 33.33, 0)]),
+        # The first wave is done, and the others are still to come.
+        ([seen(1, 1, 1, 1)], None, [(1, 33.33, 0, 33.33)]),
         ([], 1, []),
     ],
 )

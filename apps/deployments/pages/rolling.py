@@ -133,7 +133,8 @@ def bars_of(
     Without `coming` of each what is wanted for now: at the weight of a canary's step, say.
     """
     wanted = {entry["revision"]: desired if entry["revision"] == coming else entry["wanted"] for entry in observed}
-    scale = max([1, *wanted.values(), *(entry["existing"] for entry in observed)])
+    # Also of a wave, or of a weight, that is not all of it yet: a bar is full where nothing is left to come.
+    scale = max([1, desired, *wanted.values(), *(entry["existing"] for entry in observed)])
     return [
         Bar(
             entry["revision"],
