@@ -83,7 +83,7 @@ def known_of(deployment: Deployment) -> Requests:
 
 
 def _known(places: Sequence[_Place], before: Sequence[looks.Round], left_out: int) -> Requests:
-    last = next((each for each in reversed(before) if not _waits(_together(places, before, each, left_out))), None)
+    last = next((each for each in reversed(before) if _tells(_together(places, before, each, left_out))), None)
     return _together(places, before, last or looks.Round(time.time(), {}, {}), left_out)
 
 
@@ -91,6 +91,13 @@ def _waits(seen: Requests) -> bool:
     """Whether there are no figures yet, and the next look brings some."""
     replicas = [each for revision in seen.revisions for each in revision.replicas]
     return any(each.trouble == NOT_YET for each in replicas) and not any(each.figures for each in replicas)
+
+
+def _tells(seen: Requests) -> bool:
+    """Whether it says something that still holds later: figures, or that nothing is counted; not whom nobody heard."""
+    replicas = [each for revision in seen.revisions for each in revision.replicas]
+    uncounted = bool(replicas) and all(each.trouble in (SERVE_METRICS, WHAT_TO_COUNT) for each in replicas)
+    return uncounted or any(each.figures for each in replicas)
 
 
 def _is_everybodys(latest: looks.Round, places: Sequence[_Place]) -> bool:

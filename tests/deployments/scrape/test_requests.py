@@ -167,6 +167,12 @@ def test_each_replica_s_figures_are_shown_beside_the_others(
     asked = len(api.requests)
     opened = page.get(PAGE).content.decode()
     assert "2.5 %" in opened and len(api.requests) == asked, "a page comes with what was known last"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asking, "is_away", lambda cluster: True)
+        earlier(digits)
+        assert "No figures" in words(page.get(card))
+    opened = page.get(PAGE).content.decode()
+    assert "2.5 %" in opened, "that nobody could be asked is no figure, and is not so any more"
     # After a pause the first look can't be compared with anything: the last figures stay, with their age.
     for _ in range(5):
         earlier(digits)
