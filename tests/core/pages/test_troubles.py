@@ -82,7 +82,7 @@ def test_a_cluster_that_is_away_is_one_line_with_all_that_is_on_it(
     assert f"3 clusters unreachable, {count} runs waiting, {count} deployments unknown" in line
     assert named(line) == 3 + count + count and "What to do:" in line
     verdict = client.get("/p/demo/?part=verdict").content.decode()
-    assert f"3 clusters unreachable · {count} runs waiting · {count} deployments unknown" in verdict
+    assert f"3 clusters unreachable (and so {count} runs waiting, {count} deployments unknown)" in verdict
     [line] = lines(client, "/clusters/?part=fleet")
     assert named(line) == 3 and "What to do:" in line
 
