@@ -22,6 +22,7 @@ from apps.deployments.pages.overview import (
     SERVING_ROWS,
     SQUARES,
     attention,
+    edited,
     rollout_row,
     serving,
     tiles,
@@ -54,6 +55,24 @@ def test_the_tile_of_replicas_claims_no_more_than_is_known(health: Health, ready
     Placement.objects.create(deployment=served, target=calm, health="Healthy", desired_replicas=5, ready_replicas=5)
     [tile] = tiles(Scope(Principal(user=User.objects.create_superuser("root")), project))
     assert (tile.value, tile.state, tile.note) == (str(ready), state, note)
+
+
+def test_what_was_edited_by_hand_is_nothing_that_is_as_wanted() -> None:
+    project = factories.busy_project(size=3)
+    scope = scope_of(project)
+    assert edited(scope) == []
+    at = "2026-01-31T12:00:00Z"
+    edit = {"object": "Deployment app-r1", "field": "spec.replicas", "kind": "changed", "manager": "kubectl", "at": at}
+    first, second = project.deployments.order_by("name")[:2]
+    Deployment.objects.filter(pk=first.pk).update(drift=[edit])
+    [line] = edited(scope)
+    assert (line.title, line.state, line.count) == (f"{first.name} was edited by hand", "Warning", 1)
+    assert line.why.startswith("Deployment app-r1: spec.replicas is not as it was applied by kubectl")
+    Deployment.objects.filter(pk=second.pk).update(drift=[edit | {"manager": "", "at": ""}])
+    [both] = edited(scope)
+    assert (both.title, both.count) == ("2 deployments were edited by hand", 2)
+    assert [member.title for member in both.members] == [first.name, second.name]
+    assert "2 deployments edited by hand" in page.verdict([both], anything=True).detail
 
 
 def scope_of(project: Project) -> Scope:

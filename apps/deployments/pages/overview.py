@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet, Window
 
+from apps.clusters.observed.values import moment
 from apps.clusters.services import cause_of
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
@@ -46,6 +47,7 @@ def connect() -> None:
     page.register(Section.ATTENTION, attention)
     page.register(Section.ATTENTION, approvals)
     page.register(Section.ATTENTION, not_followed)
+    page.register(Section.ATTENTION, edited)
     page.register(Section.ROLLOUTS, rollouts)
     page.register(Section.SERVING, serving)
     page.probe(has_deployments)
@@ -125,6 +127,33 @@ def not_followed(scope: Scope) -> list[Attention]:
         url=_list_of(scope.project),
         why="The latest are shown.",
     )
+
+
+def edited(scope: Scope) -> list[Attention]:
+    """The deployments of which something on a cluster was edited by hand, in a line. What they serve goes on."""
+    rows = Deployment.objects.filter(project=scope.project).exclude(drift=[]).only("name", "drift")
+    some = list(rows.annotate(all=Window(Count("pk"))).order_by("name")[:NAMED])
+    if not some:
+        return []
+    first, count = some[0], getattr(some[0], "all")  # noqa: B009 - annotated above
+    urls = [nav.link("deployments:detail", scope.project.name, row.name) for row in some]
+    edit = first.drift[0]
+    by = f" by {edit['manager']}" if edit["manager"] else ""
+    why = "The clusters have something else than was applied, and keep it until somebody decides."
+    if count == 1:
+        why = f"{edit['object']}: {edit['field']} is not as it was applied{by}, and stays so until somebody decides."
+    return [
+        Attention(
+            "Warning",
+            f"{first.name} was edited by hand" if count == 1 else f"{count} deployments were edited by hand",
+            why,
+            "deployment edited by hand",
+            urls[0] if count == 1 else _list_of(scope.project),
+            min((at for row in some for each in row.drift if (at := moment(each["at"]))), default=None),
+            count,
+            members=tuple(Member(row.name, url) for row, url in zip(some, urls, strict=True)) if count > 1 else (),
+        )
+    ]
 
 
 def _not_followed(group: Sequence[Follow]) -> Attention:
