@@ -257,6 +257,43 @@ def test_what_is_no_edit_of_ours_is_no_drift(fleet: Fleet) -> None:
     assert app.drift == []
 
 
+# What a manager applies that states nothing: all that is inside is the API server's, or ours.
+HOLLOW: list[tuple[tuple[str, str, str], dict[str, Any]]] = [
+    (WORKLOAD, {"spec": {}}),
+    (WORKLOAD, {"spec": {"strategy": {}}}),
+    (WORKLOAD, {"spec": {"strategy": {"rollingUpdate": {}}}}),
+    (WORKLOAD, template()),
+    (WORKLOAD, template(metadata={"annotations": {}})),
+    (WORKLOAD, template(spec={"securityContext": {}})),
+    (WORKLOAD, container()),
+    (WORKLOAD, container(resources={}, readinessProbe={"httpGet": {}})),
+    (SERVICE, {"spec": {}}),
+]
+
+
+def test_who_applies_something_empty_or_gives_a_number_back_edits_nothing(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.round(app)
+
+    def apply(which: tuple[str, str, str], stated: dict[str, Any]) -> None:
+        named = {"apiVersion": which[0], "kind": which[1], "metadata": {"name": which[2]}}
+        by_hand(fleet, which, named | stated, "application/apply-patch+yaml", "ops-scaler")
+        fleet.round(app)
+
+    apply(WORKLOAD, {"spec": {"replicas": 1}})
+    assert (app.scaled_by, app.drift) == ("ops-scaler", [])
+    for which, stated in HOLLOW:
+        apply(which, stated)
+        assert app.drift == [], stated
+    fleet.round(app)
+    assert (fleet.workloads(), app.scaled_by) == ({"app-r1": 0}, "")
+    # A selector is owned as one: the same manager, who states one of its labels, holds the others as well.
+    apply(SERVICE, {"spec": {"selector": {"app": "evil"}}})
+    assert ("spec.selector.app", ADDED, "ops-scaler") in {
+        (one["field"], one["kind"], one["manager"]) for one in app.drift
+    }
+
+
 def scale_as(fleet: Fleet, manager: str, count: int) -> None:
     """As whoever scales does it: `kubectl scale`, KEDA, an autoscaler of one's own."""
     path = f"{paths.item(*WORKLOAD, fleet.namespace)}/scale"

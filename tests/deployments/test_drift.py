@@ -7,9 +7,11 @@ import pytest
 
 from apps.deployments import manifests
 from apps.deployments.drift import Act, act_on, adopted, differences, projection, sentence, undoing
-from apps.deployments.drift.ownership import Holder, Item, counted_by, held_part
+from apps.deployments.drift.ownership import Holder, Item, counted_by, held_part, is_whole
 from apps.deployments.manifests.modelfiles import Source
 from apps.deployments.specs import parse_revision
+from localcluster.resources import BY_PLURAL
+from localcluster.schema.types import Type, type_of_resource
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
 SPEC = parse_revision(
@@ -62,6 +64,62 @@ def test_who_put_on_a_label_or_a_note_holds_nothing_of_the_rest() -> None:
     seen = live(entry("kubectl-label", {"f:metadata": {"f:labels": {"f:extra": {}}}}))
     seen["metadata"]["labels"]["extra"] = "1"
     assert differences(seen, projection(live(), APPLIED)) == []
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        {"f:template": {}},
+        {"f:template": {"f:metadata": {}, "f:spec": {}}},
+        {"f:template": {"f:metadata": {"f:creationTimestamp": {}}}},
+        {"f:template": {"f:spec": {"f:securityContext": {}}}},
+        {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': {}}}}},
+        {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': {".": {}, "f:resources": {}}}}}},
+        {"f:strategy": {}},
+        {"f:strategy": {"f:rollingUpdate": {}}},
+    ],
+)
+def test_who_states_an_object_empty_holds_nothing_of_its_inside(tree: dict[str, Any]) -> None:
+    """The API server fills these in, and others write there: nobody edited them by hand."""
+    seen = live(entry("ops-scaler", {"f:spec": tree}, operation="Apply"))
+    rolling = {"maxSurge": "25%", "maxUnavailable": "25%"}
+    seen["spec"] |= {"replicas": 5, "progressDeadlineSeconds": 600}
+    seen["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
+    seen["spec"]["template"]["metadata"]["creationTimestamp"] = None
+    seen["spec"]["template"]["spec"] |= {"schedulerName": "default-scheduler", "securityContext": {"fsGroup": 1}}
+    server(seen)["resources"]["claims"] = [{"name": "x"}]
+    stated = copy.deepcopy(APPLIED)
+    stated["spec"].pop("strategy", None)
+    stated["spec"]["template"]["spec"].pop("securityContext", None)
+    kept = projection(seen, stated)
+    assert differences(seen, kept) == []
+    assert undoing(kept, seen) is None
+
+
+def test_every_object_that_is_owned_as_one_is_known() -> None:
+    """By the types of the kinds that we apply, as the API server publishes them."""
+    found: set[str] = set()
+    done: set[int] = set()
+
+    def walk(type_: Type, name: str) -> None:
+        if id(type_) in done:
+            return
+        done.add(id(type_))
+        if "array" in type_.json_types:
+            # An item of a list that is owned as one is its key, and nothing else.
+            for field in type_.item().fields:
+                walk(type_.item().field(field), field)
+        elif type_.json_types == {"object"} and type_.merge == "atomic":
+            found.add(name)
+        else:
+            for field in type_.fields:
+                walk(type_.field(field), field)
+
+    for kind in ("deployments", "services", "poddisruptionbudgets", "horizontalpodautoscalers"):
+        walk(type_of_resource(BY_PLURAL[kind]).field("spec"), "spec")
+    assert {"selector", "nodeSelector", "secretKeyRef"} <= found
+    assert {name for name in found if not is_whole(name)} == set()
 
 
 def test_replicas_are_decided_elsewhere() -> None:

@@ -18,6 +18,7 @@ from apps.deployments.drift.ownership import (
     Item,
     Path,
     held_part,
+    is_whole,
     item_of,
     key_of,
     label_of,
@@ -236,17 +237,14 @@ def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Seque
     """The fields that others added inside of what we applied. Fields without a manager are the API server's own."""
     by_path: dict[str, _Deviation] = {}
     for holder in strangers:
-        # An empty tree is a field that is held whole; who only put on a label has none at all.
-        tree = holder.tree.get("f:spec")
-        if tree is None:
-            continue
+        tree = holder.tree.get("f:spec") or {}
         for deviation in _extra(tree, applied["spec"], live.get("spec") or {}, ("spec",)):
             by_path.setdefault(_text(deviation.path), deviation)
     return list(by_path.values())
 
 
 def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iterator[_Deviation]:
-    if not tree:
+    if not tree and (is_whole(path[-1]) or isinstance(there, list)):
         yield from _extra_inside(stated, there, path)
     for step, inner in tree.items():
         kind, _, rest = step.partition(":")
@@ -255,7 +253,7 @@ def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iter
                 continue
             if rest in stated:
                 yield from _extra(inner, stated[rest], there[rest], (*path, rest))
-            else:
+            elif not _is_hollow(rest, inner, there[rest]):
                 yield _Deviation((*path, rest), Kind.ADDED, live=there[rest])
         elif kind == "k" and isinstance(stated, list) and isinstance(there, list):
             item, own = matching(there, rest), matching(stated, rest)
@@ -266,6 +264,16 @@ def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iter
                 yield _Deviation(below, Kind.ADDED, live=item)
             else:
                 yield from _extra(inner, own, item, below)
+
+
+def _is_hollow(name: str, tree: Mapping[str, Any], there: Any) -> bool:
+    """Whether its holder stated nothing by it: null, or empty objects that the API server or others fill."""
+    if there is None:
+        return True
+    if not isinstance(there, Mapping) or is_whole(name):
+        return False
+    inside = ((step.partition(":")[2], inner) for step, inner in tree.items() if step != ".")
+    return all(_is_hollow(field, inner, there.get(field)) for field, inner in inside)
 
 
 def _extra_inside(stated: Any, there: Any, path: Path) -> Iterator[_Deviation]:

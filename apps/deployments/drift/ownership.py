@@ -2,7 +2,9 @@
 
 The API server keeps for every manager the tree of fields that it set last (FieldsV1): `f:<name>` is a field of an
 object, `k:<keys as JSON>` an item of a list that is known by these keys, `v:<value>` an item of a set, `.` the thing
-itself, and `{}` all that is inside. https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+itself. `{}` is a field without fields of its own: a value, a list or an object that is owned as one (`is_whole`), or an
+object that was stated empty, of whose inside the manager holds nothing.
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
 
 import copy
@@ -19,6 +21,24 @@ Tree = Mapping[str, Any]
 AUTOSCALER = "kube-controller-manager"
 # The keys that tell the items of a list apart, the surest first; other lists can only be compared as a whole.
 _KEYS = ("mountPath", "name", "containerPort", "port", "topologyKey")
+# The objects, inside of what we apply, that Kubernetes lets be owned only as one (`x-kubernetes-map-type: atomic`).
+_ATOMIC = frozenset(
+    {
+        "configMapKeyRef",
+        "dataSource",
+        "fieldRef",
+        "labelSelector",
+        "namespaceSelector",
+        "nodePublishSecretRef",
+        "nodeSelector",
+        "preference",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "resourceFieldRef",
+        "secretKeyRef",
+        "secretRef",
+        "selector",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -47,13 +67,21 @@ class Holder:
             if not isinstance(node, Mapping):
                 return False
             if not node:
-                # Nobody holds `spec` as a whole: who applied `spec: {}` says nothing of what is in it.
-                return depth > 1
+                return depth > 0 and (isinstance(step, Item) or is_whole(path[depth - 1]))
             child = _child(node, step)
             if child is None:
                 return False
             node = child
         return True
+
+
+def is_whole(field: str | Item) -> bool:
+    """Whether who holds this object by an empty tree holds all of it.
+
+    Of any other object, an empty tree says that somebody stated it empty (`spec: {}`): what is in it is held by
+    others, or by nobody, as the API server fills it in.
+    """
+    return isinstance(field, str) and field in _ATOMIC
 
 
 def ours(obj: Mapping[str, Any]) -> list[Holder]:
