@@ -11,7 +11,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from apps.clusters.states import ClusterState
+from apps.clusters.states import NOT_WATCHED, ClusterState
 from apps.clusters.usage import models as usage  # noqa: F401 - Django finds a model by its import
 from apps.core.states import Health
 
@@ -93,6 +93,13 @@ class Cluster(models.Model):
     def refuses_us(self) -> bool:
         """Whether the credential was refused when it was asked last."""
         return self.condition("Authorized") == "False"
+
+    @property
+    def refusal(self) -> str:
+        """The sentence of a refusal that a watcher which begins now goes on from; "" where there is none."""
+        if not self.is_locked_out and not (self.refuses_us and self.reason == NOT_WATCHED):
+            return ""
+        return next(str(condition["message"]) for condition in self.conditions if condition["type"] == "Authorized")
 
     def condition(self, kind: str) -> str:
         """The status of its condition `kind`: True, False or Unknown; "" where it has none."""

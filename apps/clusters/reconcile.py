@@ -30,20 +30,22 @@ def record_state(
     fencing: int,
     seen: Observation,
     *,
+    generation: int | None = None,
     server_version: str = "",
     has_metrics: bool | None = None,
     answered: bool = True,
 ) -> bool:
     """Store what the holder of lease `fencing` has seen; True when a page would look different.
 
-    What is recorded already has a say in it (`Observation.was`). Raises LeaseLost when the lease has changed hands.
+    What is recorded already has a say in it (`Observation.was`). What was seen of an older `generation`, with another
+    credential or elsewhere, is not stored. Raises LeaseLost when the lease has changed hands.
     """
     now = timezone.now()
     with transaction.atomic():
         hold(cluster_id, fencing)
         # Locked: else this older observation could open the gate of a cluster that is disabled meanwhile.
         cluster = Cluster.objects.select_for_update(no_key=True).get(pk=cluster_id)
-        if not cluster.enabled:
+        if not cluster.enabled or generation not in (None, cluster.generation):
             return False
         seen, refused = replace(seen, was=cluster.state), cluster.refuses_us
         state, reason, message = derive(seen)

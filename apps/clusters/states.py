@@ -46,6 +46,10 @@ class Condition:
     message: str
 
 
+# Of a credential that nothing has answered to yet.
+UNTRIED = Condition("Authorized", "Unknown", "Connecting", "The credential is being tried.")
+
+
 @dataclass(frozen=True)
 class Observation:
     """The watcher's knowledge of one cluster now.
@@ -53,9 +57,10 @@ class Observation:
     `failures` and `successes` count probes that failed, or were answered, one after another; `ever_seen` says whether
     any was. `streams` maps a watched kind to the error that stops it ("" when it is in step, None before its first
     list), `missing` an optional kind to why it is not shown, `silent` a kind to the seconds since its last word where
-    those are too many. `outages` counts how often the cluster became unreachable lately. `was` is the state that is
-    recorded; `resuming` says that this watcher has only begun, so that what was recorded is still the best to show.
-    `defect` says what of ours has failed while it was watched.
+    those are too many. `authorized` is None until something that needs the credential was answered, and `refusal` the
+    recorded sentence of a refusal: it holds until then. `outages` counts how often the cluster became unreachable
+    lately. `was` is the state that is recorded; `resuming` says that this watcher has only begun, so that what was
+    recorded is still the best to show. `defect` says what of ours has failed while it was watched.
     """
 
     enabled: bool = True
@@ -64,7 +69,8 @@ class Observation:
     successes: int = 0
     error_reason: str = ""
     error_message: str = ""
-    authorized: bool = True
+    authorized: bool | None = True
+    refusal: str = ""
     streams: Mapping[str, str | None] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, float] = field(default_factory=dict)
@@ -161,10 +167,13 @@ def _needed(seen: Observation) -> int:
 
 
 def _authorized(seen: Observation) -> Condition:
-    if not seen.authorized:
+    if seen.authorized is False:
         return Condition("Authorized", "False", CREDENTIAL_REFUSED, credential_refused(seen.error_message))
-    status = "True" if seen.ever_seen else "Unknown"
-    return Condition("Authorized", status, "CredentialAccepted" if seen.ever_seen else "Connecting", "")
+    if seen.authorized and seen.ever_seen:
+        return Condition("Authorized", "True", "CredentialAccepted", "")
+    if seen.refusal:
+        return Condition("Authorized", "False", CREDENTIAL_REFUSED, seen.refusal)
+    return UNTRIED
 
 
 def credential_refused(words: str) -> str:
@@ -199,7 +208,7 @@ def _nodes_ready(seen: Observation) -> Condition:
     if error is None or (error and not seen.nodes):
         # Not listed yet, or never: that is not a cluster without nodes.
         return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")
-    if error or not seen.authorized:
+    if error or seen.authorized is False:
         was = f"{seen.nodes_ready} of {seen.nodes} were ready"
         return Condition("NodesReady", "Unknown", "NotWatched", f"Not known now; when last seen, {was}.")
     if seen.nodes == 0:

@@ -166,12 +166,47 @@ def test_of_a_cluster_that_is_enabled_again_nothing_is_told_from_before(cluster:
     assert {condition["status"] for condition in stored.conditions if condition["type"] != "Stable"} == {"Unknown"}
 
 
-def test_a_refusal_is_not_told_on_while_a_new_credential_is_tried(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("begun", "told"),
+    [
+        (replace(AILING, authorized=False), Observation(authorized=None)),
+        (replace(AILING, authorized=False), Observation(defect="a defect of ours")),
+        (Observation(failures=3, ever_seen=True), Observation()),
+        (Observation(failures=3, ever_seen=True), Observation(failures=1)),
+        (replace(WELL, streams={"Node": "", "Pod": "refused"}), Observation()),
+        (replace(WELL, silent={"Pod": 100.0}), Observation(ever_seen=True, streams={"Node": None, "Pod": None})),
+    ],
+)
+def test_a_condition_that_was_false_is_false_since_then_when_a_watcher_begins_anew(
+    cluster: Cluster, begun: Observation, told: Observation
+) -> None:
+    def failing() -> dict[str, str]:
+        stored = Cluster.objects.get().conditions
+        return {each["type"]: each["last_transition_time"] for each in stored if each["status"] == "False"}
+
     fencing = hold(cluster)
-    reconcile.record_state(cluster.pk, fencing, replace(WELL, authorized=False))
-    reconcile.record_state(cluster.pk, fencing, Observation())
-    stored = {condition["type"]: condition["status"] for condition in Cluster.objects.get().conditions}
-    assert stored["Authorized"] == "Unknown" and stored["Reachable"] == "True"
+    reconcile.record_state(cluster.pk, fencing, begun)
+    before = failing()
+    assert before
+    reconcile.record_state(cluster.pk, fencing, replace(told, refusal=Cluster.objects.get().refusal))
+    assert before.items() <= failing().items()
+
+
+def test_a_refusal_is_not_told_on_while_a_new_credential_is_tried(
+    api: FakeApi, cluster: Cluster, admin: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fencing, refused = hold(cluster), replace(AILING, authorized=False)
+    reconcile.record_state(cluster.pk, fencing, refused, generation=cluster.generation)
+    followed: list[int] = []
+    monkeypatch.setattr(interests, "_followers", [lambda cluster: followed.append(cluster.pk)])
+    services.replace_credential(principal=admin, cluster=cluster, token="another", force=True)
+    assert not reconcile.record_state(cluster.pk, fencing, refused, generation=cluster.generation), "of the old one"
+    stored = Cluster.objects.get()
+    assert followed == [cluster.pk] and not stored.refusal and not Gate.objects.exists()
+    assert (stored.state, stored.reason) == ("Degraded", "Connecting")
+    reconcile.record_state(cluster.pk, fencing, Observation(authorized=None), generation=stored.generation)
+    statuses = {condition["type"]: condition["status"] for condition in Cluster.objects.get().conditions}
+    assert statuses["Authorized"] == "Unknown" and statuses["Reachable"] == "True"
 
 
 def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:

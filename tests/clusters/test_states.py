@@ -41,6 +41,39 @@ def test_the_state_follows_from_what_was_seen(seen: Observation, state: ClusterS
     assert derive(seen)[:2] == (state, reason)
 
 
+REFUSED = "The API server refuses Flotilla's credential. Give the cluster a new credential."
+
+
+@pytest.mark.parametrize(
+    ("seen", "status", "state", "reason"),
+    [
+        # A new watcher begins, and nothing has answered; then all that answers says nothing of the credential.
+        (Observation(was="Degraded", authorized=None, refusal=REFUSED), "False", "Degraded", "CredentialRefused"),
+        (but(was="Degraded", authorized=None, refusal=REFUSED), "False", "Degraded", "CredentialRefused"),
+        (
+            but(was="Degraded", authorized=None, refusal=REFUSED, streams=BROKEN, resuming=False),
+            "False",
+            "Degraded",
+            "CredentialRefused",
+        ),
+        # No watcher was there for a while.
+        (Observation(was="Pending", authorized=None, refusal=REFUSED), "False", "Degraded", "CredentialRefused"),
+        (but(was="Degraded", authorized=True, refusal=REFUSED), "True", "Healthy", "AllWell"),
+        (but(was="Degraded", authorized=False, refusal=REFUSED), "False", "Degraded", "CredentialRefused"),
+        # One that was accepted before, and one that is new: a 401 that is not believed yet accepts nothing.
+        (but(was="Healthy", authorized=None), "Unknown", "Healthy", "Resuming"),
+        (but(was="Pending", authorized=None, streams=BROKEN), "Unknown", "Degraded", "WatchFailing"),
+        (Observation(was="Degraded", failures=3, authorized=None, refusal=REFUSED), "Unknown", "Unreachable", ""),
+    ],
+)
+def test_a_refusal_holds_until_an_answer_says_otherwise(
+    seen: Observation, status: str, state: str, reason: str
+) -> None:
+    by_type = {condition.type: condition for condition in conditions(seen)}
+    assert by_type["Authorized"].status == status
+    assert derive(seen)[:2] == (state, reason or "Unreachable")
+
+
 LOST = but(ever_seen=False, was="Unreachable", streams={})
 
 

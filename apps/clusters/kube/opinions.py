@@ -71,11 +71,13 @@ class Opinions:
 
     def accepted(self, method: str, about: Subject) -> None:
         """The same was answered: what was refused before is forgotten."""
+        # /version is public on many clusters: it says nothing of the credential.
+        if about.resource:
+            self.refused = False
         if self._refusals:
             with self._lock:
                 self._refusals.pop(_question(method, about), None)
                 if about.resource:
-                    # /version is public on many clusters: it says nothing of the credential.
                     self._refusals.pop(None, None)
 
 

@@ -39,13 +39,15 @@ def merge(
     return merged
 
 
+def replaced(stored: Iterable[dict[str, Any]], new: Condition, now: datetime) -> list[dict[str, Any]]:
+    """Stored conditions with `new` in the place of the one of its type."""
+    return [merge([condition], [new], now)[0] if condition["type"] == new.type else condition for condition in stored]
+
+
 def shown(stored: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Stored conditions for a page: with `since` when each is as it is, as a moment."""
     return [condition | {"since": moment(condition.get("last_transition_time"))} for condition in stored]
 
 
 def _stays(known: dict[str, Any], condition: Condition) -> bool:
-    if condition.type == "Authorized" and known["status"] == "False":
-        # The credential may have been replaced: that is why the watcher begins anew.
-        return False
     return known["status"] != "Unknown" == condition.status and condition.reason in _BEGINNING

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.clusters.connect import addresses, incluster, kubeconfig
 from apps.clusters.connect.credentials import IN_CLUSTER
@@ -13,9 +14,12 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
+from apps.clusters.observed import conditions
 from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
+from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_labels, clean_name
+from apps.clusters.states import UNTRIED
 from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.database import transitions
@@ -235,11 +239,23 @@ def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bo
         put(cluster, **_columns(source), generation=cluster.generation + 1)
         action = "cluster.credential" if only_credential else "cluster.reconnect"
         audit.record(principal=principal, action=action, obj=cluster, before=before, after=described(cluster))
+        _forget_refusal(cluster)
         work.ask(CHECK, cluster.pk, cluster=cluster.pk)
         if cluster.enabled:
             work.open_up(cluster.pk)
     announce(cluster)
     return cluster
+
+
+def _forget_refusal(cluster: Cluster) -> None:
+    """It was of the credential before: without this the next watcher would go on from it."""
+    if not cluster.refuses_us:
+        return
+    if cluster.is_locked_out:
+        put(cluster, reason=UNTRIED.reason, message=UNTRIED.message)
+    put(cluster, conditions=conditions.replaced(cluster.conditions, UNTRIED, timezone.now()))
+    if cluster.enabled:
+        follow_state(cluster)
 
 
 def _known(cluster: Cluster, source: Source) -> bool:

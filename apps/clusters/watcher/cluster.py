@@ -64,14 +64,15 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a watch: the connection, and which cluster must answer there; the state that is recorded; when
-    the cluster was lost lately; and since when (monotonic clock) this process has been trying, earlier watches that
-    failed included, and by which `defect` of ours the last of them did."""
+    """The start of a watch: the connection, and which cluster must answer there; the state that is recorded, and the
+    `refusal` of the credential; when the cluster was lost lately; and since when (monotonic clock) this process has
+    been trying, earlier watches that failed included, and by which `defect` of ours the last of them did."""
 
     connection: Connection
     identity: str
     generation: int
     state: str
+    refusal: str
     outages: tuple[datetime, ...]
     since: float
     defect: str = ""
@@ -86,7 +87,8 @@ class _Contact:
     successes: int = 0
     reason: str = ""
     message: str = ""
-    authorized: bool = True
+    # None until something that needs the credential was answered.
+    authorized: bool | None = None
     version: str = ""
     metrics: bool | None = None
     streams: list[Stream] = field(default_factory=list)
@@ -102,7 +104,7 @@ class ClusterWatch:
         self._generation = start.generation
         self._identity = Identity(start.identity)
         self._stored_identity = start.identity
-        self._was = start.state
+        self._was, self._refusal = start.state, start.refusal
         self._outages = deque(moment.timestamp() for moment in start.outages)
         self._shared = shared
         self._timing = shared.timing
@@ -118,7 +120,9 @@ class ClusterWatch:
         """Watch until cancelled. Raises LeaseLost when another watcher has taken over, Conflict when the TLS library
         can't read the stored certificates."""
         try:
-            client = StreamClient(self._connection, self._identity, Opinions(self._timing.opinion))
+            opinions = Opinions(self._timing.opinion)
+            opinions.refused = bool(self._refusal)
+            client = StreamClient(self._connection, self._identity, opinions)
         except KubeError as error:
             raise Conflict(error.message) from error
         try:
@@ -269,8 +273,8 @@ class ClusterWatch:
             successes=contact.successes,
             error_reason=contact.reason,
             error_message=contact.message,
-            # /version is public on many clusters, so the lists have a say in it, too.
-            authorized=contact.authorized and not any(stream.refused for stream in contact.streams),
+            authorized=self._authorized(),
+            refusal=self._refusal,
             streams={stream.kind: stream.error for stream in contact.streams},
             missing={stream.kind: stream.lacks for stream in contact.streams if stream.lacks},
             silent={
@@ -285,6 +289,13 @@ class ClusterWatch:
             resuming=time.monotonic() - self._since < self._timing.resume,
             defect=self._defect if time.monotonic() - self._defect_at < self._timing.defect else "",
         )
+
+    def _authorized(self) -> bool | None:
+        """/version is public on many clusters, so the lists have a say in it, too."""
+        streams = self._contact.streams
+        if self._contact.authorized is False or any(stream.refused for stream in streams):
+            return False
+        return True if any(stream.alive_at for stream in streams) else self._contact.authorized
 
     def _is_missing(self, kind: str) -> bool:
         return any(stream.missing for stream in self._contact.streams if stream.kind == kind)
@@ -303,6 +314,7 @@ class ClusterWatch:
                 self.cluster_id,
                 self.fencing,
                 seen,
+                generation=self._generation,
                 server_version=contact.version,
                 has_metrics=contact.metrics,
                 answered=contact.failures == 0 and contact.seen_at is not None,

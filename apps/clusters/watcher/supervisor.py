@@ -197,6 +197,7 @@ def _start(pk: int, since: float, defect: str) -> Start:
         cluster.identity,
         cluster.generation,
         cluster.state,
+        cluster.refusal,
         tuple(recent_outages(pk)),
         since,
         defect,

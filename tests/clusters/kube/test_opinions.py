@@ -91,6 +91,15 @@ def test_a_credential_is_one_question_and_a_public_path_no_answer_to_it(clock: C
     assert isinstance(opinions.judge("GET", PODS, UNAUTHORIZED), RefusedOnce)
 
 
+def test_what_is_known_to_be_refused_is_believed_at_once_until_it_is_accepted(clock: Clock) -> None:
+    opinions = Opinions(15.0, clock)
+    opinions.refused = True
+    opinions.accepted("GET", Subject())
+    assert opinions.judge("GET", PODS, UNAUTHORIZED) is UNAUTHORIZED
+    opinions.accepted("GET", PODS)
+    assert isinstance(opinions.judge("GET", PODS, UNAUTHORIZED), RefusedOnce)
+
+
 def test_other_errors_are_none_of_its_business(clock: Clock) -> None:
     error = Invalid(422, "Invalid", "m")
     assert Opinions(15.0, clock).judge("GET", PODS, error) is error

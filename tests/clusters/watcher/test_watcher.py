@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from apps.clusters import services
+from apps.clusters import reconcile, services
 from apps.clusters.connect import addresses
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease, Workload
 from apps.clusters.observed import rows, store
+from apps.clusters.pages.fleet import cut_off_since
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
@@ -159,6 +161,41 @@ def test_a_refused_credential_is_said_and_is_not_called_unreachable(api: FakeApi
     api.send_raw("pods", gone)
     eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is recorded")
     assert state() == "Degraded"
+
+
+def test_a_cluster_that_refuses_is_refused_since_then_also_for_the_next_watcher(
+    api: FakeApi, cluster: Cluster, sent: object, run_route: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.token = "another"
+    first = Watching()
+    try:
+        eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is recorded")
+    finally:
+        first.stop()
+    stored = Cluster.objects.get()
+    since = cut_off_since(stored)
+    assert stored.synced_at is None and since is not None
+    recorded: list[tuple[str, str, datetime | None]] = []
+    record = reconcile.record_state
+
+    def note(*args: Any, **kwargs: Any) -> bool:
+        changed = record(*args, **kwargs)
+        now = Cluster.objects.get()
+        recorded.append((now.condition("Authorized"), now.reason, cut_off_since(now)))
+        return changed
+
+    monkeypatch.setattr("apps.clusters.watcher.cluster.record_state", note)
+    # More patient than this test: what was refused already needs none.
+    second = Watching(replace(FAST, opinion=60.0))
+    try:
+        probes = api.count("GET /version")
+        eventually(lambda: api.count("GET /version") > probes + 3 and len(recorded) > 1, "it is probed and recorded")
+        assert set(recorded) == {("False", "CredentialRefused", since)}
+        api.token = TOKEN
+        eventually(lambda: state() == "Healthy", "an answer says otherwise")
+        assert Cluster.objects.get().condition("Authorized") == "True"
+    finally:
+        second.stop()
 
 
 def test_changed_disabled_and_deleted_clusters_are_followed_within_two_seconds(
