@@ -44,7 +44,8 @@ class Child:
 
 def restart_delay(quick_deaths: int) -> float:
     """Seconds to wait before the next start: none at first, then doubling from half a second up to half a minute."""
-    return 0.0 if quick_deaths <= 1 else min(LONGEST_DELAY_S, 0.5 * 2.0 ** (quick_deaths - 2))
+    # The power is bounded, too: one that died for hours would overflow a float, and end us with it.
+    return 0.0 if quick_deaths <= 1 else min(LONGEST_DELAY_S, 0.5 * 2.0 ** min(quick_deaths - 2, 10))
 
 
 @dataclass

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from localcluster.backoff import doubled
 from localcluster.errors import StatusError
 from localcluster.meta import controller_of, key_of
 from localcluster.resources import BY_PLURAL
@@ -189,4 +190,4 @@ class Controller(ABC):
     def _retry(self, key: Key) -> None:
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        self.enqueue_after(key, min(_FIRST_RETRY * 2**count, _LAST_RETRY))
+        self.enqueue_after(key, doubled(_FIRST_RETRY, count, _LAST_RETRY))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubevalues.numbers import whole
+from localcluster.backoff import doubled
 from localcluster.controllers import pods as podfacts
 from localcluster.meta import parse_time
 
@@ -160,7 +161,7 @@ def backoff_left(pods: Iterable[Object], now: float) -> float:
     failures = [end for end, how in ends if how == "Failed" and end > last_success]
     if not failures:
         return 0.0
-    delay = min(BACKOFF_SECONDS * 2.0 ** (len(failures) - 1), MAX_BACKOFF_SECONDS)
+    delay = doubled(BACKOFF_SECONDS, len(failures) - 1, MAX_BACKOFF_SECONDS)
     return max(max(failures) + delay - now, 0.0)
 
 

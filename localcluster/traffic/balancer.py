@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 
+from localcluster.backoff import doubled
 from localcluster.traffic.endpoints import Address
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 30.0
@@ -95,7 +96,7 @@ class Balancer:
             # Several requests that fail at once are one failure.
             if endpoint.ejected_until <= self._clock():
                 endpoint.failures += 1
-                away = min(_FIRST_SECONDS * 2 ** (endpoint.failures - 1), _LONGEST_SECONDS)
+                away = doubled(_FIRST_SECONDS, endpoint.failures - 1, _LONGEST_SECONDS)
                 endpoint.ejected_until = self._clock() + away
         elif failed is not None:
             endpoint.failures, endpoint.ejected_until = 0, 0.0
