@@ -217,7 +217,9 @@ async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.E
         done, _ = await asyncio.wait([stopping, serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopping}:
             # Nothing else ends by itself: the process had better end than limp.
-            raise ClusterError(f"{task.get_name()} ended") from task.exception()
+            cause = task.exception()
+            log.critical("%s ended, and the cluster with it", task.get_name(), exc_info=cause)
+            raise ClusterError(f"{task.get_name()} ended{f' by {cause!r}' if cause else ''}") from cause
     finally:
         await cluster.stop_serving()
         for task in (*tasks, up, stopping):

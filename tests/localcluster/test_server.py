@@ -17,6 +17,7 @@ import yaml
 from kubernetes import client, config
 
 from localcluster.config import ClusterConfig
+from localcluster.controllers.replicaset import ReplicaSets
 from localcluster.pki import ensure_credentials
 from localcluster.recorder import Recorder
 from localcluster.registry import Registry
@@ -187,6 +188,21 @@ def test_credentials_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> 
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "pki").iterdir()}
     assert modes == {0o600}
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) & 0o077 == 0 or os.getuid() == 0
+
+
+def test_a_part_that_ends_ends_the_cluster_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cluster that limps is worse than one that ends and is started again; why it ended must be found in its log."""
+
+    async def break_down(part: ReplicaSets) -> None:
+        raise OverflowError("int too large")
+
+    monkeypatch.setattr(ReplicaSets, "run", break_down)
+    with pytest.raises(ClusterError, match=r"ReplicaSets ended by OverflowError\('int too large'\)"):
+        asyncio.run(run_cluster(ClusterConfig(data_dir=tmp_path, port=0, hollow=True), stop=asyncio.Event()))
+    assert "ReplicaSets ended, and the cluster with it" in caplog.text
+    assert "in break_down" in caplog.text
 
 
 def test_events_are_counted_up_and_expire() -> None:
