@@ -205,6 +205,22 @@ def test_a_part_that_ends_ends_the_cluster_and_says_where(
     assert "in break_down" in caplog.text
 
 
+def test_events_that_differ_by_their_message_alone_are_combined() -> None:
+    """As by client-go's EventAggregator: nine of them, then one that counts up and says the last."""
+    registry = Registry(Store())
+    bootstrap(registry)
+    node = registry.create("nodes", {"metadata": {"name": "n"}})
+    for number in range(50):
+        registry.record_event(node, "Warning", "Tired", f"yawns {number}", "kubelet")
+        registry.record_event(node, "Warning", "Bored", "yawns", "kubelet")
+    registry.record_event(node, "Warning", "Tired", "yawns 3", "kubelet")
+    tired = {e["message"]: e["count"] for e in registry.list("events", "default") if e["reason"] == "Tired"}
+    assert tired == {
+        **{f"yawns {number}": 1 + (number == 3) for number in range(9)},
+        "(combined from similar events): yawns 49": 41,
+    }
+
+
 def test_events_are_counted_up_and_expire() -> None:
     """As client-go's recorder aggregates them, and `--event-ttl` of kube-apiserver drops them."""
     registry = Registry(Store())
