@@ -12,7 +12,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from localcluster.backoff import doubled
 from localcluster.errors import StatusError
@@ -123,6 +123,15 @@ class Controller(ABC):
                 return
             pending.cancel()
         self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def give_up(self, key: Key, failure: StatusError, again: float | None) -> NoReturn:
+        """End a round that told of a failure: it is tried again with back-off, and no later than after `again` seconds.
+
+        Raises the failure.
+        """
+        if again is not None:
+            self.enqueue_after(key, again)
+        raise failure
 
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)

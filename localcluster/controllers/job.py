@@ -7,12 +7,15 @@ the cluster is killed: first the status remembers the pod's uid as counted, then
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 from localcluster import meta
 from localcluster.controllers import jobrules, pods
 from localcluster.controllers.base import Controller, Index, Key, Object
 from localcluster.controllers.jobrules import FINALIZER, INDEX_ANNOTATION, Counts, Ending, Indexes, Step
+from localcluster.errors import StatusError
 from localcluster.meta import parse_time, thaw
 from localcluster.registry import Registry
 
@@ -55,10 +58,11 @@ class Jobs(Controller):
                 if step.ending is None:
                     self._release(pod)  # what the job itself has too many of is no failure
                 pods.remove(self.registry, job, pod, COMPONENT)
-        if step.create:
-            self._create(job, owned, min(step.create, BURST))
+        failure = self._create(job, owned, min(step.create, BURST)) if step.create else None
         owned = self._index.owned("pods", uid)
         self._publish(job, _counts(job, owned), step)
+        if failure is not None:
+            self.give_up(key, failure, step.again)
         return step.again
 
     def _started(self, job: Object) -> Object:
@@ -68,16 +72,21 @@ class Jobs(Controller):
             return job
         return {**job, "status": {**status, "startTime": meta.now()}}
 
-    def _create(self, job: Object, owned: list[Object], count: int) -> None:
+    def _create(self, job: Object, owned: list[Object], count: int) -> StatusError | None:
+        """Make pods; the error that stopped it, if one did: those made before it are told of all the same."""
         template = thaw(job["spec"]["template"])
         template.setdefault("metadata", {}).setdefault("finalizers", []).append(FINALIZER)
-        if job["spec"].get("completionMode") != "Indexed":
-            for _ in range(count):
-                pods.make(self.registry, job, template, COMPONENT)
-            return
-        done = Indexes.parse((job.get("status") or {}).get("completedIndexes") or "")
-        for number in jobrules.missing_indexes(int(job["spec"]["completions"]), done, owned, count):
-            pods.make(self.registry, job, _indexed(job, template, number), COMPONENT)
+        templates: Iterable[Object] = repeat(template, count)
+        if job["spec"].get("completionMode") == "Indexed":
+            done = Indexes.parse((job.get("status") or {}).get("completedIndexes") or "")
+            missing = jobrules.missing_indexes(int(job["spec"]["completions"]), done, owned, count)
+            templates = (_indexed(job, template, number) for number in missing)
+        try:
+            for each in templates:
+                pods.make(self.registry, job, each, COMPONENT)
+        except StatusError as error:
+            return error
+        return None
 
     # -- counting what ended
 

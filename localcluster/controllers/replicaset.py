@@ -60,7 +60,7 @@ class ReplicaSets(Controller):
 
         self.registry.mutate("replicasets", name, namespace, change, subresource="status")
         if failure is not None:
-            raise failure
+            self.give_up(key, failure, again)
         return again
 
     def _adopt(self, owner: Object) -> None:
@@ -114,15 +114,19 @@ def status_of(
         "observedGeneration": owner["metadata"].get("generation", 1),
     }
     if failure is not None:
-        old = pods.condition(owner, "ReplicaFailure") or {}
-        status["conditions"] = [
-            {
+        # As SetCondition of kube-controller-manager: what is known is not said anew. A refusal names the pod that it
+        # refused, another one each time; each would be a change, and each change another round.
+        known = pods.condition(owner, "ReplicaFailure")
+        reason = "FailedCreate" if len(alive) < int(owner["spec"].get("replicas", 1)) else "FailedDelete"
+        if known is None or (known["status"], known["reason"]) != ("True", reason):
+            since = known["lastTransitionTime"] if known and known["status"] == "True" else meta.now()
+            known = {
                 "type": "ReplicaFailure",
                 "status": "True",
-                "reason": "FailedCreate",
+                "reason": reason,
                 "message": failure.message,
-                "lastTransitionTime": old.get("lastTransitionTime") or meta.now(),
+                "lastTransitionTime": since,
             }
-        ]
+        status["conditions"] = [known]
     pending = [wait for wait in waits if wait]
     return status, min(pending, default=None)

@@ -4,11 +4,13 @@ The facts are those of https://kubernetes.io/docs/concepts/policy/resource-quota
 https://kubernetes.io/docs/concepts/policy/limit-range/ unless a docstring says otherwise.
 """
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from localcluster.admission.usage import in_scope
+from localcluster.controllers import base
 from tests.kube.support import wait_until
 from tests.localcluster.nodes import Side, scenario
 from tests.localcluster.served import Object, Reply, Served, deployment, pod, serve
@@ -206,6 +208,52 @@ def test_a_refused_pod_of_a_workload_is_told_by_an_event() -> None:
         said = "exceeded quota: pod-demo, requested: pods=1, used: pods=2, limited: pods=2"
         await side.until(lambda: [e for e in registry.list("events") if said in e["message"]])
         assert len(registry.list("pods")) == 2
+
+    scenario(story, hollow=True)
+
+
+REFUSALS = [
+    ("resourcequotas", {"hard": {"pods": "0"}}, "exceeded quota: it"),
+    ("limitranges", {"limits": [{"type": "Pod", "max": {"cpu": "1m"}}]}, "maximum cpu usage per Pod is 1m"),
+]
+
+
+@pytest.mark.parametrize(("resource", "spec", "said"), REFUSALS, ids=["quota", "limit range"])
+def test_who_is_refused_pods_tries_ever_more_slowly_and_writes_little(
+    resource: str, spec: Object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refusal names another pod: neither may that be a change that wakes its writer, nor an event of its own."""
+    monkeypatch.setattr(base, "_LAST_RETRY", 0.04)  # the pause of the fourth: forty rounds in two seconds
+    owners = ("replicasets", "deployments", "jobs")
+    written: Counter[str] = Counter()
+
+    async def story(side: Side) -> None:
+        registry = side.registry
+        registry.create(resource, {"metadata": {"name": "it"}, "spec": spec}, namespace="default")
+        web = deployment("web", 2)
+        template = web["spec"]["template"]
+        template["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}}
+        registry.store.listen(owners, lambda change: written.update([change.resource]))
+        registry.create("deployments", web, namespace="default")
+        once = {**template["spec"], "restartPolicy": "Never"}
+        job = {"parallelism": 2, "completions": 2, "template": {"spec": once}}
+        registry.create("jobs", {"metadata": {"name": "j"}, "spec": job}, namespace="default")
+
+        def refusals(kind: str) -> list[Object]:
+            events = [e for e in registry.list("events") if e["involvedObject"]["kind"] == kind]
+            return [e for e in events if e["reason"] == "FailedCreate" and said in e["message"]]
+
+        for kind in ("ReplicaSet", "Job"):
+            await side.until(lambda kind=kind: sum(e["count"] for e in refusals(kind)) >= 30)
+            assert len(refusals(kind)) <= 10
+        # Made, its revision noted, its status (waiting, refused): each few times, however many rounds there were.
+        assert all(written[owner] <= 8 for owner in owners), written
+        (replica_set,) = registry.list("replicasets", "default")
+        assert [c["reason"] for c in replica_set["status"]["conditions"]] == ["FailedCreate"]
+        assert registry.get("jobs", "j", "default")["status"]["startTime"]
+        registry.delete(resource, "it", "default")
+        await side.until(lambda: len(side.pods()) == 4)
+        await side.until(lambda: "conditions" not in registry.list("replicasets", "default")[0]["status"])
 
     scenario(story, hollow=True)
 
