@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.clusters.why.facts import NodeFacts, PodFacts
 
-_HEAD = re.compile(r"^\d+/(\d+) nodes are available: ?(.*)$", re.DOTALL)
+_HEAD = re.compile(r"^(?:\(combined from similar events\): )?\d+/(\d+) nodes are available: ?(.*)$", re.DOTALL)
 _TAIL = re.compile(r"(?:\. ?(?:[a-z ]+,? )?|[ ,]+)preemption:.*$", re.DOTALL)
 _REASON = re.compile(r"^(\d+) (.+)$", re.DOTALL)
 _SHORT = re.compile(r"^Insufficient (\S+)$")

@@ -10,7 +10,12 @@ from apps.clusters.why.facts import EventFacts, PodFacts
 from apps.clusters.why.readiness import deciding, not_ready
 from apps.clusters.why.result import Evidence, Why, said, stop
 
-_FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$", re.DOTALL)
+# The kubelet combines failures that differ by their words, from the tenth on.
+_FAILED = re.compile(
+    r"^(?:\(combined from similar events\): )?"
+    r"(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$",
+    re.DOTALL,
+)
 _KILLED = re.compile(r"container (\S+) failed (liveness|startup) probe", re.IGNORECASE)
 # So long a program may take until it answers before anybody is told that something fails.
 STARTING = timedelta(seconds=30)

@@ -73,6 +73,7 @@ NO_GPU = (
     ("message", "lacking", "excluded"),
     [
         (NO_GPU, {GPU: 2}, {f"with the taint {CONTROL_PLANE}": 1}),
+        (f"(combined from similar events): {NO_GPU}", {GPU: 2}, {f"with the taint {CONTROL_PLANE}": 1}),
         # 1.32 and later.
         (
             "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match pod anti-affinity "

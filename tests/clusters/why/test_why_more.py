@@ -82,6 +82,7 @@ def test_a_startup_of_the_first_seconds_is_no_failure(seconds: int, kind: str, s
     ("message", "seconds", "startup"),
     [
         ("Startup probe failed: connection refused", 500, True),
+        ("(combined from similar events): Startup probe failed: connection refused", 500, True),
         ("Readiness probe failed: HTTP probe failed with statuscode: 503", 10, True),
         ("Readiness probe failed: HTTP probe failed with statuscode: 503", 40, False),
         ("Liveness probe failed: HTTP probe failed with statuscode: 503", 1, False),
