@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from apps.core.states import Health
 from apps.deployments import manifests, selectors, services
 from apps.deployments import reconcile as shell
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Rollout
+from apps.deployments.reconcile import probing
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
@@ -265,6 +267,7 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
         fleet.until_healthy(app)
         return Heal.objects.latest("id")
 
+    assert_only_replicas_count(app, faulty, monkeypatch)
     fleet.ask(app, {"inputs": [{**BODY["inputs"][0], "data": ["hang"]}]})
     heal = healed(1)
     assert (heal.wanted, heal.lowest) == (2, 1)
@@ -277,6 +280,33 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
     assert heal.message.startswith("2 of 2 ready again after ")
     assert heal.cause, "it says which one"
     assert node not in {pod.node_name for pod in selectors.pods_of(app) if pod.ready}
+
+
+def assert_only_replicas_count(app: Deployment, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe finds a replica that refuses bad, and concludes nothing of one that it can't ask."""
+    rollout = SimpleNamespace(deployment=app, to_revision=app.current)
+    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, "requests": [BODY]})
+
+    def told() -> str:
+        return probing.look(run, app.places).outcome.value
+
+    assert told() == "Successful"
+    of_replicas = {"resource": "pods/proxy"}
+    for fault in (
+        {"fault": "Answer", "code": 429, "match": of_replicas},
+        {"fault": "Answer", "code": 403, "match": of_replicas},
+        {"fault": "CutOff", "match": of_replicas},
+        {"fault": "Proxy", "code": 502, "body": "<html>Bad Gateway</html>"},
+    ):
+        faulty.switch(**fault)
+        assert told() == "Inconclusive", fault
+        faulty.mend()
+    with monkeypatch.context() as patched:
+        patched.setattr(selectors, "endpoint", lambda of, revision: (9, "app"))
+        assert told() == "Failed", "nothing listens there"
+        ready = [("app-gone", *rest) for _, *rest in selectors.ready_replicas(app)]
+        patched.setattr(selectors, "ready_replicas", lambda of: ready)
+        assert told() == "Inconclusive", "it is no more"
 
 
 def is_at(rollout: Rollout, reason: str) -> bool:

@@ -68,9 +68,9 @@ class KubeClient:
         if self._transport.opinions is not None:
             self._transport.opinions.refused = refused
 
-    def version(self) -> str:
+    def version(self, *, timeout: float = 5.0) -> str:
         """The server's version, such as "v1.37.1". Raises NotTheApiServer when the answer names none."""
-        answer = answers.decode(self._transport.call("GET", "/version", timeout=5.0))
+        answer = answers.decode(self._transport.call("GET", "/version", timeout=timeout))
         version = plain(answer.get("gitVersion"), MAX_VERSION)
         if not version:
             raise NotTheApiServer(200)

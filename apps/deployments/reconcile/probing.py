@@ -1,7 +1,8 @@
 """A look of an analysis that sends requests: the same ones to a replica of each revision, on each of its targets.
 
 It asks replicas by way of their cluster's API server, as predictions do. What it sends has been asked for by whoever
-made the strategy; a request is sent once a round and never repeated.
+made the strategy; a request is sent once a round and never repeated. What says nothing of a replica, such as a silent
+API server, ends the look without a verdict.
 """
 
 import json
@@ -13,17 +14,23 @@ from urllib.parse import quote
 from django.utils import timezone
 
 from apps.clusters.kube.answers import encode
-from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement
 from apps.deployments.predict.examples import example_request
+from apps.deployments.predict.fates import Blame, blame_of_answer, blame_of_error, why_unheard
+from apps.deployments.reconcile.vigil import Vigil
 from apps.deployments.rollout.analysis import Measurement, Reply, by_probe
 
 # Seconds for one request; what takes longer has failed.
 REQUEST_SECONDS = 5.0
+
+
+class Unheard(Exception):
+    """Why a look says nothing of the replicas, in a sentence."""
 
 
 def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
@@ -44,7 +51,9 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
             new += asking.ask(run.rollout.to_revision.number, requests)
             old += asking.ask(place.stable.number, requests) if place.stable else []
         except (KubeError, FlotillaError) as error:
-            silent = f"{place.target.name}: {error}"
+            silent = f"{place.target.name}: {error.message}"
+        except Unheard as why:
+            silent = f"{place.target.name}: {why}"
     return by_probe(run.asked, new, old, timezone.now(), silent=silent)
 
 
@@ -61,7 +70,7 @@ class _Asking:
         self._client, self._deployment, self._place, self._ready = client, deployment, place, ready
 
     def ask(self, revision: int, requests: Sequence[dict[str, Any]]) -> list[Reply]:
-        """The replies of a ready replica of the revision; none where none is ready."""
+        """The replies of a ready replica of the revision; none where none is ready. Raises Unheard."""
         replica = self._replica(revision)
         if not replica:
             return []
@@ -70,43 +79,55 @@ class _Asking:
         return [self._reply(replica, port, path, request) for request in requests]
 
     def example(self, revision: int) -> list[dict[str, Any]]:
-        """A request that the model describes itself, for who names none."""
+        """A request that the model describes itself, for who names none. Raises Unheard."""
         replica = self._replica(revision)
         port, model = selectors.endpoint(self._deployment.pk, revision)
         path = f"/v2/models/{quote(model or self._deployment.name, safe='')}"
-        said: Any = {}
-        if replica:
-            answer = self._client.proxy_pod(
-                self._place.target.namespace, replica, port, "GET", path, timeout=REQUEST_SECONDS
-            )
-            said = _object(answer.body) if answer.status == 200 else {}
-        return [example_request(said)]
+        answer = self._answer(replica, port, "GET", path)[0] if replica else None
+        return [example_request(_object(answer.body) if answer else {})]
 
     def _replica(self, revision: int) -> str:
         here = (self._place.target.cluster_id, self._place.target.namespace)
         return next((name for name, of, *at in self._ready if of == revision and tuple(at) == here), "")
 
     def _reply(self, replica: str, port: int, path: str, request: dict[str, Any]) -> Reply:
+        answer, took = self._answer(replica, port, "POST", path, encode(request))
+        if answer is None:
+            return Reply(answered=False, milliseconds=took)
+        return Reply(answered=True, milliseconds=took, outputs=_object(answer.body).get("outputs"))
+
+    def _answer(
+        self, replica: str, port: int, method: str, path: str, body: bytes = b""
+    ) -> tuple[ProxyReply | None, float]:
+        """The replica's good answer, a JSON object, or None where it failed; and the milliseconds that it took.
+
+        Raises Unheard where nobody knows whether it failed.
+        """
+        namespace, vigil = self._place.target.namespace, Vigil(self._client, REQUEST_SECONDS / 2)
         began = time.monotonic()
         try:
-            answer = self._client.proxy_pod(
-                self._place.target.namespace,
-                replica,
-                port,
-                "POST",
-                path,
-                body=encode(request),
-                timeout=REQUEST_SECONDS,
-            )
-        except KubeError:
-            return Reply(answered=False, milliseconds=(time.monotonic() - began) * 1000)
-        took = (time.monotonic() - began) * 1000
-        return Reply(answer.status == 200, took, _object(answer.body).get("outputs"))
+            with vigil:
+                answer = self._client.proxy_pod(
+                    namespace, replica, port, method, path, body=body, timeout=REQUEST_SECONDS
+                )
+        except KubeError as error:
+            blame, why = blame_of_error(error), error.message
+            took = (time.monotonic() - began) * 1000
+        else:
+            took = (time.monotonic() - began) * 1000
+            if answer.status == 200 and _object(answer.body):
+                return answer, took
+            blame, why = blame_of_answer(answer.status, answer.body), why_unheard(answer.status, answer.body)
+        if blame is Blame.WAY:
+            raise Unheard(f"{replica} can't be asked. {why}")
+        if blame is Blame.UNCLEAR and (trouble := vigil.trouble()):
+            raise Unheard(f"Nothing is known of {replica}: its API server may be at fault. {trouble}")
+        return None, took
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -17,6 +17,7 @@ from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement
+from apps.deployments.predict.fates import Blame, blame_of_answer, why_unheard
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.scraped import Seen, by_scrape, kept, remembered, wanted_names
 from apps.deployments.scrape.exposition import Unreadable, parse
@@ -94,6 +95,9 @@ def _one(
     namespace, path = place.target.namespace, run.asked["path"]
     try:
         answer = client.proxy_pod(namespace, name, port, "GET", path, timeout=REPLICA_SECONDS)
+        if answer.status != 200 and blame_of_answer(answer.status, answer.body) is Blame.WAY:
+            found.trouble = f"{name} can't be asked. {why_unheard(answer.status, answer.body)}"
+            return
         if answer.status != 200:
             found.trouble = f"{name} answers {answer.status} at {path}."
             return
