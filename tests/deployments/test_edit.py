@@ -134,6 +134,7 @@ def test_the_page_previews_against_an_absent_cluster_and_rolls_out_what_was_type
     previewed = page.post(f"{PAGE}/preview", {"of": of, "spec": edited})
     assert [(line.sign, line.text) for line in previewed.context["difference"]][-1] == ("+", "priority_class: serving")
     [answer] = previewed.context["answers"]
+    assert "Pods are judged when they are made" in previewed.content.decode()
     assert (answer.accepted, "can't be reached" in answer.message, answer.note) == (None, True, "")
     assert "priorityClassName: serving" in answer.yaml
     digits.refresh_from_db()
