@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from apps.clusters.manifests import REVISION
+from apps.clusters.observed.health import true_condition
 from apps.clusters.observed.values import moment
+from apps.clusters.why.admission import refusal
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
 from apps.deployments.rollout.standing import Standing
@@ -72,12 +74,22 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
     """The replicas of a revision according to its Kubernetes Deployment."""
     spec, status = workload.get("spec") or {}, workload.get("status") or {}
     generation = int((workload.get("metadata") or {}).get("generation") or 0)
+    wanted, existing = int(spec.get("replicas", 1)), int(status.get("replicas") or 0)
+    failure = true_condition(status, "ReplicaFailure") if existing < wanted else None
     return ObservedRevision(
-        wanted=int(spec.get("replicas", 1)),
-        existing=int(status.get("replicas") or 0),
+        wanted=wanted,
+        existing=existing,
         ready=int(status.get("readyReplicas") or 0),
         fresh=int(status.get("observedGeneration") or 0) >= generation,
+        refused=_why_refused(failure) if failure is not None else "",
     )
+
+
+def _why_refused(failure: Mapping[str, Any]) -> str:
+    """Why no pod can be made, as the condition says it. One whose deletion failed is no refusal."""
+    if failure.get("reason") == "FailedDelete":
+        return ""
+    return refusal(str(failure.get("message") or "its cluster says no reason."), "")[1].strip()
 
 
 def route_health(standing: Standing) -> Verdict:
@@ -159,19 +171,22 @@ def deployment_health(
     replicas: Iterable[ReplicaSeen],
     rests: tuple[str, str] = ("", ""),
     grows: bool = False,
+    refused: str = "",
+    coming: int = 0,
 ) -> Verdict:
     """How a deployment fares.
 
     `ready` counts ready replicas of all revisions; `rollout` is the state of the unfinished rollout, `waiting` its
     sentence, or what is done where there is none. `rests` is why none is wanted, where nobody has scaled it to zero. It
-    `grows` where more replicas have just been asked for. A crashing replica is told even while Kubernetes calls enough
-    of the others ready.
+    `grows` where more replicas have just been asked for; `refused` is the sentence why they can't be made. A crashing
+    replica is told even while Kubernetes calls enough of the others ready; past the deadline one of the revision that
+    is `coming` is, too, that is only not ready.
     """
     seen = list(replicas)
     broken = [replica for replica in seen if replica.health is Health.DEGRADED]
     if rollout is RolloutState.DEGRADED:
-        why = f" {sentence_of(broken)}" if broken else ""
-        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", f"{waiting}{why}")
+        why = sentence_of(broken or late(seen, coming or target))
+        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", f"{waiting} {why}".strip())
     if rollout is not None:
         if broken:
             return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {sentence_of(broken)}")
@@ -185,6 +200,8 @@ def deployment_health(
         return Verdict(Health.DEGRADED, broken[0].reason, f"{count}. {sentence_of(broken)}")
     if ready >= desired:
         return Verdict(Health.HEALTHY, "AllReady", f"{count}.")
+    if refused:
+        return Verdict(Health.DEGRADED, "FailedCreate", f"{count}. {refused}")
     if not seen and grows:
         return Verdict(Health.PROGRESSING, "ScalingUp", f"{count}. {waiting}")
     if not seen:
@@ -301,6 +318,11 @@ def healed_message(wanted: int, seconds: float) -> str:
 def heal_span(seconds: float) -> str:
     """How long a heal took: tenths of a second count where it was quick."""
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def late(replicas: Iterable[ReplicaSeen], revision: int) -> list[ReplicaSeen]:
+    """Those of a revision that are not ready although nothing about them is broken."""
+    return [each for each in replicas if each.revision == revision and not each.ready]
 
 
 def sentence_of(broken: Sequence[ReplicaSeen]) -> str:

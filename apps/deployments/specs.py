@@ -151,7 +151,8 @@ class ObservedRevision:
     """One revision on the cluster: replicas asked of Kubernetes, existing pods, ready pods.
 
     `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags). `leaving` are
-    pods that are being deleted and run still: they are counted for `recreate` alone.
+    pods that are being deleted and run still: they are counted for `recreate` alone. `refused` says why no pod can be
+    made, by a quota, say, where fewer exist than are wanted.
     """
 
     wanted: int
@@ -159,6 +160,7 @@ class ObservedRevision:
     ready: int = 0
     fresh: bool = True
     leaving: int = 0
+    refused: str = ""
 
     @property
     def surely_ready(self) -> int:

@@ -13,6 +13,7 @@ from apps.deployments.health import (
     cause_of_drop,
     deployment_health,
     healed_message,
+    observed_revision,
     replica_seen,
     route_health,
 )
@@ -40,6 +41,13 @@ STARTING = ReplicaSeen("d-r1-c", 1, False, Health.PROGRESSING, "NotReady", "Star
         (3, 1, RolloutState.PROGRESSING, [GOOD, CRASHED], Health.DEGRADED, "CrashLoopBackOff",
          "Waits. d-r1-b: Container server ended."),
         (3, 1, RolloutState.DEGRADED, [GOOD], Health.DEGRADED, "ProgressDeadlineExceeded", "Waits."),
+        # What never became ready says why when the time is over.
+        (3, 1, RolloutState.DEGRADED, [GOOD, STARTING], Health.DEGRADED, "ProgressDeadlineExceeded",
+         "Waits. d-r1-c: Started."),
+        (3, 1, RolloutState.DEGRADED, [replace(STARTING, revision=2), CRASHED], Health.DEGRADED,
+         "ProgressDeadlineExceeded", "Waits. d-r1-b: Container server ended."),
+        (3, 1, RolloutState.DEGRADED, [replace(STARTING, revision=2)], Health.DEGRADED,
+         "ProgressDeadlineExceeded", "Waits."),
     ],
 )  # fmt: skip
 def test_health(
@@ -53,6 +61,56 @@ def test_health(
 ) -> None:
     verdict = deployment_health(
         desired=desired, target=1, ready=ready, rollout=rollout, waiting="Waits.", replicas=replicas
+    )
+    assert verdict == (health, reason, message)
+
+
+QUOTA = "exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2"
+RANGE = "[maximum cpu usage per Container is 1, but limit is 2]"
+
+
+@pytest.mark.parametrize(
+    ("condition", "existing", "refused"),
+    [
+        ({"message": f'pods "d-r1-7f-x9zt4" is forbidden: {QUOTA}'}, 2,
+         "quota few allows 2 pods, 2 are used, and it asks for 1."),
+        ({"message": f'pods "d-r1-7f-x9zt4" is forbidden: {RANGE}'}, 0,
+         "the namespace allows at most 1 cpu per container, and its limit is 2."),
+        ({"message": 'pods "d-r1-7f-x9zt4" is forbidden: no providers available'}, 0, "no providers available."),
+        ({"message": 'Pod "d-r1-7f-x9zt4" is invalid: spec.x: Forbidden'}, 0, "spec.x: Forbidden."),
+        ({"message": 'admission webhook "w" denied the request: no latest'}, 0,
+         "the cluster's policy w denies it: no latest."),
+        ({}, 0, "its cluster says no reason."),
+        ({"message": QUOTA, "status": "False"}, 0, ""),
+        ({"message": QUOTA, "reason": "FailedDelete"}, 0, ""),
+        ({"message": QUOTA, "type": "Progressing"}, 0, ""),
+        # All are there: what was once refused is past.
+        ({"message": QUOTA}, 3, ""),
+    ],
+)  # fmt: skip
+def test_why_pods_are_not_made_is_read_off_the_deployment(
+    condition: dict[str, str], existing: int, refused: str
+) -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", **condition}
+    workload = {"spec": {"replicas": 3}, "status": {"replicas": existing, "conditions": [failure]}}
+    seen = observed_revision(workload)
+    assert (seen.refused, "x9zt4" in seen.refused) == (refused, False)
+
+
+@pytest.mark.parametrize(
+    ("ready", "replicas", "health", "reason", "message"),
+    [
+        (1, [GOOD], Health.DEGRADED, "FailedCreate", "1 of 2 ready. No pods."),
+        (0, [], Health.DEGRADED, "FailedCreate", "0 of 2 ready. No pods."),
+        (1, [CRASHED], Health.DEGRADED, "CrashLoopBackOff", "1 of 2 ready. d-r1-b: Container server ended."),
+        (2, [GOOD, GOOD], Health.HEALTHY, "AllReady", "2 of 2 ready."),
+    ],
+)
+def test_pods_that_are_not_made_beside_no_rollout(
+    ready: int, replicas: list[ReplicaSeen], health: Health, reason: str, message: str
+) -> None:
+    verdict = deployment_health(
+        desired=2, target=1, ready=ready, rollout=None, waiting="", replicas=replicas, grows=True, refused="No pods."
     )
     assert verdict == (health, reason, message)
 

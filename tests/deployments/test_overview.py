@@ -1,6 +1,7 @@
 """What the overview says of a project's deployments, few or very many."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -280,3 +281,20 @@ def test_a_verdict_quotes_a_broken_replica_in_the_words_of_its_page() -> None:
     a, b, c, d = (replica.message for replica in selectors.replicas_of(pods))
     assert (a, b) == (on_pages["a"], on_pages["b"]) and "the image team/none:1 can't be pulled" in a
     assert (c, d) == (said, "All containers are ready."), "the first of each revision is quoted"
+
+
+def test_a_late_verdict_quotes_what_the_probe_answered_last() -> None:
+    project = factories.busy_project(size=1)
+    [home] = Cluster.objects.filter(targets__project=project)
+    Pod.objects.all().delete()
+    began = (timezone.now() - timedelta(hours=1)).isoformat()
+    server = {"name": "server", "started": True, "ready": False, "state": {"running": {"startedAt": began}}}
+    slow: dict[str, Any] = {"ready": False, "health": "Progressing", "message": "Not ready.", "revision": "2"}
+    for name in ("a", "b"):
+        pod = factories.pod(home, project, name=name, status={"containers": [server]}, **slow)
+        factories.warning(home, pod, message="Readiness probe failed: HTTP probe failed with statuscode: 503")
+    pods = list(Pod.objects.order_by("name"))
+    said = [replica.message for replica in selectors.replicas_of(pods, is_late=True)]
+    assert said == [explain_pod(pods[0]).sentence, "Not ready."]  # type: ignore[union-attr]
+    assert "503" in said[0], said[0]
+    assert [replica.message for replica in selectors.replicas_of(pods)] == ["Not ready."] * 2, "nothing is asked before"

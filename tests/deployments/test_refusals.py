@@ -1,7 +1,8 @@
-"""What an API server refuses of a deployment's objects: the pure decision by tables, and quotas, foreign objects and
-rules on the local cluster. What is served there has no replicas: nothing of it is about pods."""
+"""What an API server refuses of a deployment's objects, and of its pods: the pure decision by tables, and quotas,
+foreign objects and rules on the local cluster. What is served there has no replicas."""
 
-from collections.abc import Iterator
+import html
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,13 +22,15 @@ from apps.deployments import services
 from apps.deployments.models import Deployment, Placement, Rollout
 from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
+from apps.deployments.rollout import blue_green, canary, recreate, rolling
 from apps.deployments.rollout import fleet as fleets
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.refusals import Refusal, held_up, told
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import parse_strategy
-from apps.deployments.rollout.traffic import ALL, NOTHING
+from apps.deployments.rollout.traffic import ALL, NOTHING, Selected
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 from tests.deployments.conftest import client_of
 from tests.deployments.fleet import SPEC, Fleet
@@ -151,7 +154,7 @@ def apart(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def limit(fleet: Fleet, namespace: str, what: str, most: int) -> None:
     """So many objects of a kind may be in the namespace."""
     metadata = {"name": "few", "namespace": namespace}
-    hard = {f"count/{what}": str(most)}
+    hard = {what if what == "pods" else f"count/{what}": str(most)}
     fleet.client.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
 
 
@@ -225,6 +228,62 @@ def _doors_tell(fleet: Fleet, app: Deployment) -> list[str]:
     needs = " ".join(f"{each.title} {each.why}" for each in attention(Scope(fleet.root, fleet.project)))
     story = " ".join(row.message for row in transitions_of(app.rollouts.get(ended_at=None)))
     return [said for text in (row["message"], page, needs, story) if said in text]
+
+
+WAYS: dict[str, Callable[[RolloutStatus, Mapping[int, ObservedRevision]], Decision]] = {
+    "rolling": lambda status, seen: rolling.decide(rolling.RollingSpec(2, 2), status, seen, NOW),
+    "recreate": lambda status, seen: recreate.decide(recreate.RecreateSpec(2, 2), status, seen, NOW),
+    "canary": lambda status, seen: canary.decide(canary.CanarySpec(2, 1, 2, 50), status, seen, NOW),
+    "blue-green": lambda status, seen: blue_green.decide(
+        blue_green.BlueGreenSpec(2, 2, 2), status, seen, Selected(1, NOW), NOW
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("stood", "state"), [(1, "Progressing"), (11, "Degraded")])
+def test_why_pods_are_not_made_is_part_of_every_strategys_sentence(way: str, stood: int, state: str) -> None:
+    """`stood` is in minutes."""
+    said = " The ReplicaSet of revision 2 can't make pods: no room."
+    there = {} if way == "recreate" else {1: ObservedRevision(2, 2, 2)}
+    status = RolloutStatus(RolloutState.PROGRESSING, NOW - timedelta(minutes=stood), old_left=2 * len(there))
+    # Round by round, until nothing else is asked for.
+    seen = {**there, 2: ObservedRevision(1, refused="no room.")}
+    for _ in range(3):
+        asked = WAYS[way](status, seen)
+        seen = {number: replace(each, wanted=asked.replicas[number]) for number, each in seen.items()}
+    assert (asked.state, asked.message.endswith(said)) == (state, True), asked.message
+    without = WAYS[way](status, {number: replace(each, refused="") for number, each in seen.items()})
+    assert asked.message == without.message + said
+
+
+@pytest.mark.django_db
+def test_a_quota_on_pods_is_told_wherever_one_looks_and_passes(fleet: Fleet) -> None:
+    fleet.client.apply(manifests.namespace(fleet.namespace, fleet.project.name))
+    limit(fleet, fleet.namespace, "pods", 0)
+    app = fleet.deploy(replicas=1, strategy={"progress_deadline_seconds": 1})
+    said = "The ReplicaSet of revision 1 can't make pods: quota few allows 0 pods, 0 are used, and it asks for 1."
+    fleet.until(app, lambda app: said in app.message)
+    fleet.until(app, lambda app: app.under_way is not None and app.under_way.state == "Degraded")
+    rollout = app.rollouts.get()
+    assert f"made no progress for 1 s: 0 of 1 ready, no earlier replica is left. {said}" in rollout.message
+    api, web = client_of(fleet.root.user), Client()
+    web.force_login(fleet.root.user)  # type: ignore[arg-type]
+    answer = api.get("/api/v1/deployments/app", {"project": fleet.project.name}).json()
+    page = reverse("deployments:detail", args=[fleet.project.name, "app"])
+    needs = " ".join(f"{each.title} {each.why}" for each in attention(Scope(fleet.root, fleet.project)))
+    doors = {
+        "REST": answer["message"],
+        "its placement": answer["placements"][0]["message"],
+        "its stage": rollout.stages.get().trouble,
+        "the head": html.unescape(web.get(f"{page}?part=verdict").content.decode()),
+        "the story": " ".join(row.message for row in transitions_of(rollout)),
+        "the overview": needs,
+    }
+    assert [door for door, text in doors.items() if said not in text] == []
+    assert (app.health, app.reason) == ("Degraded", "ProgressDeadlineExceeded")
+    fleet.client.delete("v1", "ResourceQuota", "few", fleet.namespace)
+    fleet.until(app, lambda app: "can't make pods" not in app.message)
 
 
 @pytest.mark.django_db

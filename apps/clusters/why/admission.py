@@ -23,7 +23,7 @@ _RATIO = re.compile(
 _SECURITY = re.compile(r'violates PodSecurity "([^"]+)": (.+)$', re.DOTALL)
 _ACCOUNT = re.compile(r'serviceaccount "([^"]+)" not found')
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: ?(.*)$', re.DOTALL)
-_CREATED = re.compile(r'^(?:\(combined from similar events\): )?Error creating: (?:pods "[^"]*" is forbidden: )?')
+_CREATED = re.compile(r'^(?:\(combined from similar events\): )?(?:Error creating: )?(?:[Pp]ods? "[^"]*" is \w+: )?')
 
 
 def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Why | None:
@@ -39,8 +39,12 @@ def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Wh
 
 def admission(message: str, waiting_for: str = "its pod") -> tuple[str, str, str]:
     """(state, sentence, next step) for the message of a refused pod."""
+    return refusal(message, f"Waiting: {waiting_for} can't be made:")
+
+
+def refusal(message: str, lead: str) -> tuple[str, str, str]:
+    """The same for a sentence that begins with `lead`. The pod's name, which is another at every try, is not told."""
     text = " ".join(message.split())
-    lead = f"Waiting: {waiting_for} can't be made:"
     if quota := _QUOTA.search(text):
         return _quota(quota, lead)
     if unsaid := _UNSAID.search(text):

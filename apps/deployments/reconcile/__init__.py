@@ -117,7 +117,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         said = told(refusals, placement.target.cluster.name)
         decision = held_up(decision, status, refusals, said, now, strategy.progress_deadline)
     # Read after the apply: the watcher's rows are then as new as they can be.
-    replicas = [*selectors.replicas_of(selectors.pods_on(placement)), *live.troubles]
+    is_late = decision.state is RolloutState.DEGRADED
+    replicas = [*selectors.replicas_of(selectors.pods_on(placement), is_late=is_late), *live.troubles]
     this_round = observing.Round(
         seen,
         decision,

@@ -56,7 +56,7 @@ def judge(
     """The decision for these replicas: done, or on its way, or Degraded when nothing moved for the whole deadline.
 
     `done` and `waiting` are a CamelCase reason with its sentence; `stuck` says how far it had come. What waits only
-    `by_clock` moves on.
+    `by_clock` moves on. Why pods can't be made is part of either sentence.
     """
     new_ready = observed.get(target, NOTHING).surely_ready
     old_left = sum(seen.pods + seen.leaving for number, seen in observed.items() if number != target)
@@ -72,7 +72,16 @@ def judge(
         message = f"Revision {target} made no progress for {in_time(deadline)}: {stuck}"
     else:
         state, (reason, message) = RolloutState.PROGRESSING, waiting
+    if done is None:
+        message = f"{message} {unmade_pods(observed)}".strip()
     return Decision(dict(sorted(replicas.items())), state, reason, message, new_ready, old_left, progressed)
+
+
+def unmade_pods(observed: Mapping[int, ObservedRevision]) -> str:
+    """Why the cluster makes no pods of a revision, the newest of several, in a sentence; "" where it makes them."""
+    refused = {number: seen.refused for number, seen in observed.items() if seen.refused}
+    number = max(refused, default=0)
+    return f"The ReplicaSet of revision {number} can't make pods: {refused[number]}" if refused else ""
 
 
 def changes(replicas: Mapping[int, int], observed: Mapping[int, ObservedRevision]) -> bool:

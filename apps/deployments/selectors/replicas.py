@@ -136,14 +136,16 @@ def ports_of(of: Deployment, revisions: Collection[int]) -> dict[int, int]:
     return {number: int(port) for number, port in rows}
 
 
-def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
+def replicas_of(pods: Iterable[Pod], *, is_late: bool = False) -> list[ReplicaSeen]:
     """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out.
 
-    The first broken one of each revision, which verdicts quote, says why in the words that its page has.
+    The first broken one of each revision, which verdicts quote, says why in the words that its page has: what its
+    probe answered, say. Where the revision `is_late`, so does the first one that is not ready.
     """
     there = [pod for pod in pods if pod.phase not in _ENDED]
     broken = [pod for pod in there if pod.health == Health.DEGRADED]
-    quoted = {pod.revision: pod for pod in reversed(broken)}
+    unready = [pod for pod in there if not pod.ready] if is_late else []
+    quoted = {pod.revision: pod for pod in [*reversed(unready), *reversed(broken)]}
     whys = explain_pods(quoted.values())
     replicas = [(seen_of(pod), whys.get(pod.uid)) for pod in there]
     return [replace(seen, message=why.quoted) if why is not None else seen for seen, why in replicas]

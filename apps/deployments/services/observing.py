@@ -19,9 +19,9 @@ from apps.core.errors import Invalid
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
-from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, has_lost, sentence_of, shortage
+from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, has_lost, late, sentence_of, shortage
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
-from apps.deployments.rollout.decisions import Decision, RolloutStatus
+from apps.deployments.rollout.decisions import Decision, RolloutStatus, unmade_pods
 from apps.deployments.rollout.refusals import Refusal, condition, foremost, held_up, told, unmade
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.rollout.traffic import ALL, TO_ALL, Traffic, actual_weight
@@ -118,6 +118,8 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         replicas=seen.replicas,
         rests=seen.rests,
         grows=stage is None and seen.decision.reason in ("Creating", "ScalingUp"),
+        refused=unmade_pods(seen.observed),
+        coming=stage.rollout.to_revision.number if stage is not None else 0,
     )
     if seen.unrouted is not None and verdict.health is Health.HEALTHY:
         verdict = Verdict(Health.DEGRADED, *seen.unrouted)
@@ -166,7 +168,7 @@ def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
     broken = [each for each in seen.replicas if each.revision == coming and each.health is Health.DEGRADED]
     trouble = ""
     if placement.share and decision.state is RolloutState.DEGRADED:
-        trouble = f"{decision.message} {sentence_of(broken)}".strip()
+        trouble = f"{decision.message} {sentence_of(broken or late(seen.replicas, coming))}".strip()
     elif placement.share and broken:
         trouble = sentence_of(broken)
     return _put_stage(stage, decision, trouble, actual_weight(seen.observed, coming, seen.traffic), seen.now)
