@@ -19,6 +19,8 @@ from apps.core.states import Health
 from apps.deployments import manifests, selectors, services
 from apps.deployments import reconcile as shell
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Rollout
+from apps.deployments.pages.ready import revision_on
+from apps.deployments.pages.story import serves
 from apps.deployments.reconcile import probing
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
@@ -421,6 +423,9 @@ def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_i
         assert "there could not be reached: what is there follows by itself" in rollout.message
         assert fleet.workloads() == {"app-r1": 2, "app-r2": 0}
         assert fleet.workloads(there) == {"app-r1": 2, "app-r2": 2}, "nothing was asked of it"
+        fleet.until(app, lambda seen: seen.places[0].ready_replicas == seen.ready_replicas == 2)
+        assert serves(app) == "Revision 1 serves: 2 of 2 replicas ready; 4 on a target that can't be asked."
+        assert revision_on(app.places[1]) == ", and 2 of revision 2 (50 % of the requests) until it is back"
     assert Fleet.look is look
     Cluster.objects.filter(pk=there.pk).update(state="Healthy")
     fleet.until(app, lambda _: fleet.workloads(there) == {"app-r1": 2, "app-r2": 0})

@@ -15,6 +15,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Revision
 from apps.deployments.pages.links import pod_url, run_url
+from apps.deployments.pages.ready import ready_of
 from apps.deployments.pages.replicas import By, Group, groups_of
 from apps.deployments.pages.rolling import in_a_line
 from apps.deployments.pages.rolloutboard import RolloutBoard
@@ -29,7 +30,6 @@ from apps.deployments.pages.rows import (
     is_model_deleted,
     model_text,
     options_of,
-    ready_text,
     revision_state,
     stands,
     who,
@@ -190,7 +190,7 @@ class Board(RolloutBoard):
     @property
     def ready(self) -> str:
         """ "3 of 3 ready"; while two revisions serve beside each other, of those that both of them want."""
-        return f"{ready_text(self.deployment)} ready"
+        return ready_of(self.deployment).said()
 
     @property
     def model(self) -> str:

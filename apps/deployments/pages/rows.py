@@ -11,8 +11,8 @@ from apps.clusters.why.probes import is_startup
 from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
-from apps.deployments.models.observed import Observed
 from apps.deployments.pages.mirrors import had_by, mirrored
+from apps.deployments.pages.ready import Ready, ready_on, revision_on
 from apps.deployments.pages.spread import note_of
 from apps.deployments.states import DeploymentState, RevisionState, RolloutState
 
@@ -114,9 +114,14 @@ class PlaceRow(NamedTuple):
         return f"{self.stage.weight} %, now {actual} %"
 
     @property
-    def ready(self) -> str:
-        """ "2 of 3": the ready replicas of those that are wanted there now."""
-        return ready_text(self.place)
+    def ready(self) -> Ready:
+        """The ready replicas of those that are wanted there now, or as last seen."""
+        return ready_on(self.place)
+
+    @property
+    def left(self) -> str:
+        """What is there beside the revision that shall be, where the cluster can't be asked to take it away."""
+        return revision_on(self.place)
 
     @property
     def said(self) -> str:
@@ -143,14 +148,6 @@ class EventRow(NamedTuple):
 
     event: KubeEvent
     state: str
-
-
-def ready_text(of: Observed) -> str:
-    """ "3 of 3"; where more are ready than are wanted in the end, of those that its revisions want together."""
-    wanted = of.wanted_replicas
-    if of.ready_replicas > wanted:
-        wanted = max(of.ready_replicas, sum(entry["wanted"] for entry in of.observed))
-    return f"{of.ready_replicas} of {wanted}"
 
 
 def who(label: str) -> str:

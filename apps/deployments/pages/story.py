@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.core.models import Transition
-from apps.core.states import Health
 from apps.deployments.models import Deployment, Rollout
-from apps.deployments.pages.rows import ready_text
+from apps.deployments.pages.ready import ready_of
 
 FLOTILLA = "flotilla"
 
@@ -40,9 +39,7 @@ def serves(deployment: Deployment) -> str:
     numbers = sorted({place.serving.number for place in places if place.serving is not None})
     if not numbers:
         return "Nothing serves."
-    ready = f"{ready_text(deployment)} replicas ready"
-    if any(place.health == Health.UNKNOWN for place in places):
-        ready += " as far as is known"
+    ready = ready_of(deployment).said("replicas ready")
     if len(numbers) == 1:
         return f"Revision {numbers[0]} serves: {ready}."
     named = ", ".join(str(number) for number in numbers[:-1])

@@ -40,10 +40,11 @@ from apps.deployments.pages.forms import (
 )
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.placed import placed_of
+from apps.deployments.pages.ready import ready_of
 from apps.deployments.pages.refusals import put_refusals
 from apps.deployments.pages.replicas import parse_by
 from apps.deployments.pages.requests import known_card
-from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
+from apps.deployments.pages.rows import event_rows, model_text, stands
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
 from apps.deployments.pages.yamlerrors import put_error_at_line
@@ -70,7 +71,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "page_obj": shown,
         "matrix": matrix_of(project, shown) if as_matrix else None,
         "deployments": [
-            (row, stands(row), model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row))
+            (row, stands(row), model_text(row.current.spec, row.alias) if row.current else "–", ready_of(row))
             for row in shown
         ],
         "totals": selectors.totals(project),

@@ -54,7 +54,8 @@ _UNKNOWN = (
 # What lists show of placements and rollouts, and what none shows of deployments: plans, policies and windows are read
 # anew for each row, which is most of what a long list costs.
 _LISTED_OF_PLACES = (
-    *("deployment", "state", "health", "observed_at", "target__name", "target__namespace", "target__environment"),
+    *("deployment", "state", "health", "observed_at", "ready_replicas", "desired_replicas", "scaled_to", "observed"),
+    *("target__name", "target__namespace", "target__environment"),
     *(f"target__cluster__{name}" for name in ("name", "state", "conditions", "last_seen_at", "synced_at")),
 )
 _LISTED_OF_ROLLOUTS = (

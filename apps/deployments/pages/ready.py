@@ -1,0 +1,81 @@
+"""How many replicas are ready, in words: those of targets that can be asked, and apart from them what was last seen of
+the others. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from apps.core.states import Health
+from apps.deployments.models import Deployment, Placement
+from apps.deployments.models.observed import Observed
+from apps.deployments.rollout.traffic import actual_weight
+from apps.deployments.specs import ObservedRevision
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Ready replicas of those that are wanted, as far as that is known."""
+
+    count: str
+    """ "3 of 3", of the targets that can be asked; as last seen where none can."""
+    apart: str
+    """ "2 on a target that can't be asked", or "when last seen" where none can be; "" where all can."""
+
+    def said(self, what: str = "ready") -> str:
+        """ "4 of 4 ready; 4 on a target that can't be asked"."""
+        if not self.apart:
+            return f"{self.count} {what}"
+        return f"{self.count} {what} {self.apart}" if self.apart == LAST_SEEN else f"{self.count} {what}; {self.apart}"
+
+
+LAST_SEEN = "when last seen"
+
+
+def ready_of(deployment: Deployment) -> Ready:
+    """The same over all targets."""
+    places = deployment.places
+    lost = [place for place in places if is_lost(place)]
+    if lost and len(lost) == len(places):
+        return Ready(_count(places), LAST_SEEN)
+    if not lost:
+        return Ready(_count([deployment]), "")
+    where = "a target" if len(lost) == 1 else f"{len(lost)} targets"
+    count = sum(place.ready_replicas for place in lost)
+    return Ready(_count(place for place in places if not is_lost(place)), f"{count} on {where} that can't be asked")
+
+
+def ready_on(place: Placement) -> Ready:
+    """The same of one target."""
+    return Ready(_count([place]), LAST_SEEN if is_lost(place) else "")
+
+
+def revision_on(place: Placement) -> str:
+    """What else than `stable` was last seen on a target that can't be asked, and shall not be there: ", and 2 of
+    revision 2 (50 % of the requests) until it is back"; "" for nothing."""
+    if not is_lost(place):
+        return ""
+    wanted = {each.number for each in (place.stable, place.coming) if each is not None}
+    left = [entry for entry in place.observed if entry["existing"] and entry["revision"] not in wanted]
+    seen = {
+        entry["revision"]: ObservedRevision(entry["wanted"], entry["existing"], entry["ready"])
+        for entry in place.observed
+    }
+    named = []
+    for entry in left:
+        share = actual_weight(seen, entry["revision"], place.had_traffic)
+        had = f" ({share} % of the requests)" if share else ""
+        named.append(f"{entry['existing']} of revision {entry['revision']}{had}")
+    return f", and {' and '.join(named)} until it is back" if named else ""
+
+
+def is_lost(place: Placement) -> bool:
+    """Whether its cluster can't be asked, so that what is known of it is what was last seen."""
+    return place.health == Health.UNKNOWN
+
+
+def _count(of: Iterable[Observed]) -> str:
+    """ "3 of 3"; where more are ready than are wanted in the end, of those that the revisions want together."""
+    rows = list(of)
+    ready, wanted = sum(row.ready_replicas for row in rows), sum(row.wanted_replicas for row in rows)
+    if ready > wanted:
+        wanted = max(ready, sum(entry["wanted"] for row in rows for entry in row.observed))
+    return f"{ready} of {wanted}"
