@@ -107,7 +107,7 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     expect(shown).to_have_count(0)
     story = page.locator("#story")
     expect(story).to_contain_text("Promoted past the step that it waited at. admin")
-    expect(story).to_contain_text("Promoted fully")
+    expect(story).to_contain_text("Promoted fully: no pause, soak or analysis is waited for any more; approvals and")
     story.locator("summary", has_text="Its steps").click()
     steps = story.locator("#course .steps li")
     expect(steps).to_have_text(STEPS)

@@ -166,7 +166,11 @@ STEERING: dict[str, tuple[Callable[..., Rollout], dict[str, Any], str]] = {
     "pause": (services.pause, {}, "The rollout is paused."),
     "resume": (services.resume, {}, "The rollout goes on."),
     "promote": (services.promote, {}, "The rollout goes on past this step."),
-    "promote-fully": (services.promote, {"full": True}, "The rollout goes on to its end without waiting."),
+    "promote-fully": (
+        services.promote,
+        {"full": True},
+        "Only approvals and freezes hold the rollout now.",
+    ),
     "abort": (services.abort, {}, "The new revision is being taken back."),
 }
 

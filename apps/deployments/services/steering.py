@@ -23,7 +23,8 @@ _TOLD = {
     "rollout.pause": "Told to wait.",
     "rollout.resume": "Told to go on.",
     "rollout.promote": "Promoted past the step that it waited at.",
-    "rollout.promote_fully": "Promoted fully: nothing is waited for any more.",
+    "rollout.promote_fully": "Promoted fully: no pause, soak or analysis is waited for any more; approvals and freezes "
+    "are.",
     "rollout.abort": "Told to take itself back.",
     "deployment.rollback": "Told to take itself back.",
 }
