@@ -123,7 +123,7 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         with _asking(pod, download=query.download) as client:
             text, more = _fetch(client, pod, replace(query, container=chosen))
     except NotFound:
-        return replace(part, note="the log is gone with its pod", ended=True)
+        return replace(part, note="The log is gone with its pod", ended=True)
     except Forbidden:
         return replace(part, note="Flotilla's credential may not read logs on this cluster", ended=True)
     except Invalid as error:
@@ -310,6 +310,6 @@ def _restarted(pod: Pod, container: str) -> bool:
 def _not_yet(message: str, query: LogQuery) -> str:
     """The API server's words when there is no log: "container … is waiting to start: ContainerCreating"."""
     if query.previous:
-        return "there is no log of an earlier start"
+        return "There is no log of an earlier start"
     waiting = re.search(r"is waiting to start: (.+)$", message)
-    return f"not started yet: {_WAITS.get(waiting[1], waiting[1])}" if waiting else message
+    return f"Not started yet: {_WAITS.get(waiting[1], waiting[1])}" if waiting else message

@@ -17,7 +17,7 @@ from apps.experiments.states import SETTLED, RunKind
 FOLLOW_LINES = 2000
 ELSEWHERE = "Its program runs elsewhere, so Flotilla has no log of it."
 MAX_DIGITS = 6
-_NOT_KEPT = "no log was kept but that of {}"
+_NOT_KEPT = "No log was kept but that of {}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def run_log(run: Run, *, lines: int = FOLLOW_LINES, choice: Choice = Choice()) -
         kept, of = "\n".join((attempt.log if attempt else "").splitlines()[-lines:]), _kept_of(attempt)
         if choice.pod and of and choice.pod != of:
             return RunLog("", ended, _NOT_KEPT.format(of), number)
-        return RunLog(kept, ended, "the last lines, kept" if kept else "no log was kept", number)
+        return RunLog(kept, ended, "The last lines, kept" if kept else "No log was kept", number)
     if pod is None:
-        return RunLog("", ended=False, note=run.message or "waiting for a pod", attempt=number)
+        return RunLog("", ended=False, note=run.message or "Waiting for a pod", attempt=number)
     try:
         return RunLog(pod_log(pod, tail_lines=lines), ended=False, attempt=number, pod=pod.name)
     except (Missing, Unavailable) as error:
@@ -79,7 +79,7 @@ def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPar
     attempt, pod = _chosen(run, choice)
     over = ended or (attempt is not None and attempt.ended_at is not None)
     if pod is None or (over and pod.deleted_at is not None and not query.after):
-        return _kept(attempt, query, choice, ended=ended) if over else LogPart(note=run.message or "waiting for a pod")
+        return _kept(attempt, query, choice, ended=ended) if over else LogPart(note=run.message or "Waiting for a pod")
     part = replace(logs.read(pod, query), whose=whose(run, attempt, pod.name, choice))
     part = replace(part, kept=_kept_before(run, attempt) or part.kept) if part.silent else part
     if not part.note or not over:
@@ -160,7 +160,7 @@ def _kept(attempt: Attempt | None, query: LogQuery, choice: Choice, *, ended: bo
     text, of = attempt.log if attempt is not None else "", _kept_of(attempt)
     part = LogPart(ended=ended, timed=False, whose=whose(attempt.run, attempt, of, choice) if attempt else "")
     if query.previous:
-        return replace(part, ended=True, note="there is no log of an earlier start")
+        return replace(part, ended=True, note="There is no log of an earlier start")
     if choice.pod and of and choice.pod != of:
         return replace(part, whose=choice.pod, note=_NOT_KEPT.format(of))
-    return replace(part, text=text, note="the last lines, kept" if text else "no log was kept")
+    return replace(part, text=text, note="The last lines, kept" if text else "No log was kept")

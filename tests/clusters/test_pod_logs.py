@@ -148,7 +148,7 @@ def test_the_log_before_the_restart_and_of_an_init_container(started: Any, log: 
     init = log("restarts", container="setup")
     assert [line.partition(" ")[2] for line in lines_of(init)] == ["fetched 3 files"]
     none = log("restarts", container="setup", previous="1")
-    assert none.content == b"" and unquote(none["X-Log-Note"]) == "there is no log of an earlier start"
+    assert none.content == b"" and unquote(none["X-Log-Note"]) == "There is no log of an earlier start"
 
 
 def test_bytes_that_are_not_text_count_as_what_they_were(
@@ -187,11 +187,11 @@ def test_a_pod_that_has_no_log_yet_or_no_more_says_so(started: Any, log: Log, cl
     )
     eventually(lambda: "Image" in reason(), "the pull fails", 30)
     started.store("no-image")
-    assert unquote(log("no-image")["X-Log-Note"]).startswith("not started yet: ")
+    assert unquote(log("no-image")["X-Log-Note"]).startswith("Not started yet: ")
     kube.delete("v1", "Pod", "no-image", NAMESPACE, grace_seconds=0)
     eventually(lambda: not kube.exists("v1", "Pod", "no-image", NAMESPACE), "it is gone")
     gone = log("no-image")
-    assert unquote(gone["X-Log-Note"]) == "the log is gone with its pod" and gone["X-Log-End"] == "1"
+    assert unquote(gone["X-Log-Note"]) == "The log is gone with its pod" and gone["X-Log-End"] == "1"
 
 
 def test_a_project_sees_its_own_logs_only(started: Any, client: Client, viewer_user: User) -> None:

@@ -254,7 +254,7 @@ def test_logs_of_an_ended_run_are_what_was_kept(api: Api, experiment: Experiment
         "run_id": run.uid,
         "log": "two\nthree",
         "ended": True,
-        "note": "the last lines, kept",
+        "note": "The last lines, kept",
         "attempt": 1,
         "pod": "",
     }

@@ -135,7 +135,7 @@ def test_each_attempt_and_pod_has_its_log(browser: Client, experiment: Experimen
     assert browser.get(f"/p/demo/runs/{workers.uid}/log")["X-Log-Of"] == f"run-{workers.pk}-1-2-abcde"
     assert first["X-Log-Of"] == "attempt%201" and "Log of attempt 3" in page_of(browser, run)
     other = browser.get(f"/p/demo/runs/{workers.uid}/log?pod=run-{workers.pk}-1-0-abcde")
-    assert other.content == b"" and other["X-Log-Note"].startswith("no%20log%20was%20kept%20but%20that%20of")
+    assert other.content == b"" and other["X-Log-Note"].startswith("No%20log%20was%20kept%20but%20that%20of")
     one = canceled_with_log(experiment, cluster)
     assert "X-Log-Of" not in browser.get(f"/p/demo/runs/{one.uid}/log")
 

@@ -223,7 +223,7 @@ def test_a_log_that_is_lost_changes_nothing_about_its_run(
     Cluster.objects.update(state="Unreachable")
     answer = browser.get(f"/p/demo/runs/{run.uid}/log")
     assert answer.status_code == 200 and answer.content == b"epoch 1\nepoch 2\n" and answer["X-Log-End"] == "1"
-    assert unquote(answer["X-Log-Note"]) == "the last lines, kept" and "X-Log-Timed" not in answer
+    assert unquote(answer["X-Log-Note"]) == "The last lines, kept" and "X-Log-Timed" not in answer
     # Who has followed the pod itself keeps what is shown, which is more.
     followed = browser.get(f"/p/demo/runs/{run.uid}/log?after=2026-11-25T10:00:00Z&seen=1")
     assert followed.content == b"" and followed["X-Log-End"] == "1"
@@ -236,7 +236,7 @@ def test_a_download_of_a_kept_log_is_a_file(browser: Client, experiment: Experim
     run = launched(experiment, cluster, RunState.SUCCEEDED, log="epoch 1\n", name="first try")
     answer = browser.get(f"/p/demo/runs/{run.uid}/log?download=1")
     assert answer["Content-Disposition"] == 'attachment; filename="first-try.log"'
-    assert answer.content == b"epoch 1\n[Flotilla: the last lines, kept]\n"
+    assert answer.content == b"epoch 1\n[Flotilla: The last lines, kept]\n"
 
 
 def test_many_waiting_runs_cost_as_many_queries_as_few(experiment: Experiment, cluster: Cluster) -> None:

@@ -73,18 +73,18 @@ def test_a_cluster_that_does_not_answer_is_said_and_what_is_shown_stays(open_pag
     page = open_page(path, before=staging(staged), expect_errors=True)
     expect(page.locator("[data-log-lines] span")).to_have_count(2)
     staged.lines = []
-    staged.headers["X-Log-Note"] = quote("Cluster gke-eu has not answered")
+    staged.headers["X-Log-Note"] = quote("gke-eu: it has not answered")
     staged.headers["X-Log-Kept"] = quote("It is on the node.")
-    expect(page.locator("[data-log-state]")).to_have_text("Cluster gke-eu has not answered", timeout=PATIENT)
+    expect(page.locator("[data-log-state]")).to_have_text("gke-eu: it has not answered", timeout=PATIENT)
     expect(page.locator("[data-log-lines] span")).to_have_count(2)
     page.get_by_label("Since").select_option("300")
-    expect(page.locator("[data-log-lines] span")).to_have_text("Cluster gke-eu has not answered. It is on the node.")
+    expect(page.locator("[data-log-lines] span")).to_have_text("gke-eu: it has not answered. It is on the node.")
     expect(page.locator("[data-log-state]")).to_have_text("waiting")
     staged.lines = [staged.line(0), staged.line(1)]
     expect(page.locator("[data-log-lines] span")).to_have_count(2, timeout=PATIENT)
     staged.lines = []
     staged.status = 502
-    expect(page.locator("[data-log-state]")).to_have_text("not available (502)", timeout=PATIENT)
+    expect(page.locator("[data-log-state]")).to_have_text("Not available (502)", timeout=PATIENT)
     staged.status = 200
     del staged.headers["X-Log-Note"]
     staged.lines = [staged.line(2)]

@@ -165,7 +165,7 @@ def _late(pod: Pod) -> LogPart:
 def _note(found: Chosen, parts: Mapping[int, LogPart], *, apart: bool) -> str:
     """What is missing: a silent cluster is told once, a replica by its name."""
     if not found.pods:
-        return "no replica to read"
+        return "No replica to read"
     said = []
     for pod in found.pods:
         part = parts[pod.pk]

@@ -148,7 +148,7 @@ class Log {
       const body = await answer.text();
       if (this.asking === asking) this.take(answer, body, Boolean(mark.after || mark.marks));
     } catch {
-      if (this.asking === asking || asking.signal.reason === "timeout") this.trouble("no answer, trying again");
+      if (this.asking === asking || asking.signal.reason === "timeout") this.trouble("No answer, trying again");
     } finally {
       clearTimeout(tooLong);
       if (this.asking === asking) this.asking = null;
@@ -157,7 +157,7 @@ class Log {
 
   take(answer, body, goesOn) {
     const header = (name) => answer.headers.get(`X-Log-${name}`);
-    if (!answer.ok) return this.trouble(`not available (${answer.status})`);
+    if (!answer.ok) return this.trouble(`Not available (${answer.status})`);
     this.heard = true;
     this.note = decodeURIComponent(header("Note") || "");
     this.keeps = decodeURIComponent(header("Kept") || "");
@@ -324,9 +324,9 @@ class Log {
     this.lines.append(none);
   }
 
-  // Of a log that nobody has heard yet, or that can't be had now, it is not known whether anything was written.
+  // A remark may begin with a name, which stays as it is. Of a log that nobody has heard yet, or that can't be had now, it is not known whether anything was written.
   why() {
-    const sentences = [this.note, this.keeps].filter(Boolean).map((text) => text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : "."));
+    const sentences = [this.note, this.keeps].filter(Boolean).map((text) => /[.?!]$/.test(text) ? text : `${text}.`);
     if (sentences.length) return sentences.join(" ");
     if (this.ended) return "Nothing was written.";
     return this.heard ? "Nothing written yet." : "Asking for the log…";
