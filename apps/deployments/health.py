@@ -82,6 +82,8 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
         ready=int(status.get("readyReplicas") or 0),
         fresh=int(status.get("observedGeneration") or 0) >= generation,
         refused=_why_refused(failure) if failure is not None else "",
+        wish=generation,
+        arrived=int(status.get("updatedReplicas") or 0) >= int(status.get("replicas") or 0),
     )
 
 
@@ -284,6 +286,24 @@ def shortage(
     return max(0, together, sum(max(0, count - observed.get(number, GONE).ready) for number, count in kept.items()))
 
 
+def whole_since(before: Iterable[Mapping[str, int]], number: int, seen: ObservedRevision) -> int:
+    """The wish for which a revision was whole last: that of now, or as it was told `before`."""
+    if seen.is_whole:
+        return seen.wish
+    return next((entry.get("whole", seen.wish) for entry in before if entry["revision"] == number), seen.wish)
+
+
+def was_changed(before: Iterable[Mapping[str, int]], observed: Mapping[int, ObservedRevision]) -> set[int]:
+    """The revisions of which somebody has asked for something else since they were whole last: another number, or what
+    was edited to be put back. What goes then was asked away."""
+    return {
+        entry["revision"]
+        for entry in before
+        for seen in [observed.get(entry["revision"], GONE)]
+        if seen.wish and entry.get("whole", seen.wish) != seen.wish
+    }
+
+
 def has_lost(
     before: Iterable[Mapping[str, int]],
     observed: Mapping[int, ObservedRevision],
@@ -292,9 +312,16 @@ def has_lost(
 ) -> bool:
     """Whether a revision that had all of its replicas in the round `before` has fewer now than it should have kept.
 
-    What a rollout takes away it asks for less of first, so that is no loss. Nor is anything of one that is `apart`.
+    What a rollout takes away it asks for less of first, so that is no loss. Nor is anything of one that is `apart`, or
+    that somebody has just changed.
     """
-    whole = {entry["revision"]: entry["wanted"] for entry in before if entry["ready"] >= entry["wanted"]}
+    rows = list(before)
+    changed = was_changed(rows, observed)
+    whole = {
+        entry["revision"]: entry["wanted"]
+        for entry in rows
+        if entry["ready"] >= entry["wanted"] and entry["revision"] not in changed
+    }
     return any(
         observed.get(number, GONE).ready < min(count, replicas.get(number, 0))
         for number, count in whole.items()

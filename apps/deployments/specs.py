@@ -152,7 +152,8 @@ class ObservedRevision:
 
     `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags). `leaving` are
     pods that are being deleted and run still: they are counted for `recreate` alone. `refused` says why no pod can be
-    made, by a quota, say, where fewer exist than are wanted.
+    made, by a quota, say, where fewer exist than are wanted. `wish` is the generation of its object, which is another
+    one as soon as anybody asks for anything else; it has `arrived` when all pods are of it.
     """
 
     wanted: int
@@ -161,6 +162,13 @@ class ObservedRevision:
     fresh: bool = True
     leaving: int = 0
     refused: str = ""
+    wish: int = 0
+    arrived: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is as its object asks, and nothing else is there."""
+        return self.fresh and self.arrived and self.ready == self.existing == self.wanted
 
     @property
     def surely_ready(self) -> int:

@@ -18,7 +18,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllow
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Health, Role
 from apps.deployments import selectors, services
-from apps.deployments.health import ReplicaSeen, replica_seen
+from apps.deployments.health import ReplicaSeen, observed_revision, replica_seen
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.refusals import Refusal
@@ -506,6 +506,34 @@ def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
     for wanted, ready in ((3, 2), (0, 0)):
         record_heal(place, wanted, ready, [], now, lost=ready < wanted)
     assert Heal.objects.get().message == "Scaled to zero after 0.0 s, before all were ready again."
+
+
+@pytest.mark.parametrize(
+    ("looks", "lost"),
+    [
+        # (generation, generation acted on, existing, updated, ready) in round after round of three wanted replicas.
+        ([(5, 5, 3, 3, 3), (5, 5, 3, 3, 2)], True),
+        # Restore: the object is another one at once, and Kubernetes replaces its pods.
+        ([(5, 5, 3, 3, 3), (6, 5, 3, 3, 3), (6, 6, 4, 1, 3), (6, 6, 3, 2, 2)], False),
+        ([(5, 5, 3, 3, 3), (6, 6, 3, 3, 2)], False),
+        # As soon as it is whole again, what goes is lost.
+        ([(5, 5, 3, 3, 3), (6, 6, 3, 1, 2), (6, 6, 3, 3, 3), (6, 6, 3, 3, 2)], True),
+        # Down and up again: Kubernetes still counts those that are being deleted.
+        ([(5, 5, 3, 3, 3), (7, 5, 3, 3, 3), (7, 7, 3, 3, 1)], False),
+    ],
+)
+def test_what_goes_because_somebody_asked_for_a_change_is_no_loss(
+    digits: Deployment, looks: list[tuple[int, int, int, int, int]], lost: bool
+) -> None:
+    arrive(digits)
+    for generation, acted, existing, updated, ready in looks:
+        status = {"observedGeneration": acted, "replicas": existing, "updatedReplicas": updated, "readyReplicas": ready}
+        seen = observed_revision({"metadata": {"generation": generation}, "spec": {"replicas": 3}, "status": status})
+        place = selectors.for_reconcile(place_of(digits).pk)
+        assert place is not None
+        decision = Decision({1: 3}, RolloutState.HEALTHY, "", "", 3, 0, False)
+        record_round(place, selectors.stage_of(place), Round({1: seen}, decision, [], timezone.now()))
+    assert Heal.objects.exists() is lost
 
 
 def test_no_deployment_has_the_name_of_another_one_s_preview(

@@ -19,7 +19,17 @@ from apps.core.errors import Invalid
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
-from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, has_lost, late, sentence_of, shortage
+from apps.deployments.health import (
+    ReplicaSeen,
+    Verdict,
+    deployment_health,
+    has_lost,
+    late,
+    sentence_of,
+    shortage,
+    was_changed,
+    whole_since,
+)
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.decisions import Decision, RolloutStatus, unmade_pods
 from apps.deployments.rollout.refusals import Refusal, condition, foremost, held_up, told, unmade
@@ -84,7 +94,7 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
 def _record_heal(placement: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> None:
     """Open, follow or close the heal of a placement. Within a rollout each revision is held against its own number."""
     if stage is None:
-        lost = placement.ready_replicas >= desired > ready
+        lost = placement.ready_replicas >= desired > ready and not was_changed(placement.observed, seen.observed)
         record_heal(placement, desired, ready, seen.replicas, seen.now, lost=lost)
         return
     has_arrived = placement.share.weight == ALL.weight and stage.state == RolloutState.HEALTHY
@@ -137,7 +147,7 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         "scaled_to": desired if seen.scaler else None,
         "scaled_by": seen.scaler,
         "traffic": seen.traffic.to_json(),
-        "observed": _entries(seen, serving.number if serving else 0),
+        "observed": _entries(seen, serving.number if serving else 0, placement.observed),
         "drift": [edit.to_json() for edit in seen.drift],
         # What was asked for once is asked for until it is done.
         "restore_asked": placement.restore_asked and bool(seen.refused),
@@ -332,11 +342,12 @@ def _record_trouble(placement: Placement, health: Health, reason: str, message: 
         _pass_on(deployment, told=True)
 
 
-def _entries(seen: Round, serving: int) -> list[dict[str, int]]:
+def _entries(seen: Round, serving: int, before: Sequence[Mapping[str, int]]) -> list[dict[str, int]]:
     """Revisions that have, had or shall have replicas; retired ones say nothing, but for the newest or what serves."""
     nothing = ObservedRevision(0)
     entries = [
         {"revision": number, "wanted": count, "existing": observed.existing, "ready": observed.ready}
+        | ({"whole": whole_since(before, number, observed)} if observed.wish else {})
         for number, count in sorted(seen.decision.replicas.items(), reverse=True)
         for observed in [seen.observed.get(number, nothing)]
     ]
