@@ -135,7 +135,7 @@ class RowFleet:
         rows.placement = of  # type: ignore[attr-defined]
         return rows
 
-    def _replicas(self, pods: Any) -> list[ReplicaSeen]:
+    def _replicas(self, pods: Any, *, is_late: bool = False) -> list[ReplicaSeen]:
         toy = self.toys.get(pods.placement.pk) or toycluster.Cluster()
         return [
             ReplicaSeen(f"app-r{number}", number, False, Health.DEGRADED, "Error", "It crashes.")
