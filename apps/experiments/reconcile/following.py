@@ -7,7 +7,7 @@ from apps.clusters.services import is_away
 from apps.core import work
 from apps.core.hints import hint
 from apps.experiments.models import Run
-from apps.experiments.services.away import away
+from apps.experiments.services.away import why_away
 from apps.experiments.services.placing import KIND, WOKEN, waiting_for_room
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
@@ -28,7 +28,7 @@ def follow_cluster(cluster: Cluster) -> None:
     else:
         rounds |= dict(waiting_for_room(WOKEN))
     if projects and away_now:
-        reason, message = away(cluster, cluster.reason, cluster.message)
+        reason, message = why_away(cluster)
         going.filter(pk__in=projects).update(reason=reason, message=message, updated_at=timezone.now())
         for project in set(projects.values()):
             hint("runs", project)

@@ -1,6 +1,7 @@
 """What is said of a run whose cluster can't be asked."""
 
 from apps.clusters.models import Cluster
+from apps.clusters.services import is_away
 from apps.clusters.states import CREDENTIAL_REFUSED
 
 AWAY = "ClusterUnreachable"
@@ -9,3 +10,8 @@ AWAY = "ClusterUnreachable"
 def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
     """(reason, message) of a run whose cluster can't be asked: the cluster's own words in any case."""
     return reason if reason == CREDENTIAL_REFUSED else AWAY, f"{cluster.name}: {message}"
+
+
+def why_away(cluster: Cluster | None) -> tuple[str, str]:
+    """The same as it is recorded of the cluster; ("", "") for one that can be asked, and for none."""
+    return away(cluster, cluster.reason, cluster.message) if cluster is not None and is_away(cluster) else ("", "")

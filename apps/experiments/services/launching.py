@@ -10,7 +10,6 @@ from django.db import transaction
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
-from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal, require_role
 from apps.core.database import prepared, transitions
@@ -22,7 +21,7 @@ from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
-from apps.experiments.services.away import away
+from apps.experiments.services.away import why_away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
 from apps.experiments.specs import RunSpec, parse_spec
@@ -191,9 +190,9 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
         if launch.experiment.deleted_at is not None:
             raise Conflict(f"Experiment {launch.experiment.name!r} is deleted.", hint="Restore it first.")
     places = _places([(launch.spec, launch.cluster, launch.anywhere) for launch in asked])
+    by = author(principal)
     runs = [
-        _run(principal, pk, launch, *place)
-        for pk, launch, place in zip(_next_ids(len(asked)), asked, places, strict=True)
+        _run(by, pk, launch, *place) for pk, launch, place in zip(_next_ids(len(asked)), asked, places, strict=True)
     ]
     prepared.insert_all(runs)
     _store_values(zip(runs, asked, strict=True))
@@ -242,11 +241,9 @@ def default_name(experiment: Experiment, pk: int) -> str:
     return f"{experiment.name}-{pk}"[:250]
 
 
-def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster | None, anywhere: Anywhere | None) -> Run:
-    by = author(principal)
+def _run(by: str, pk: int, asked: Launch, cluster: Cluster | None, anywhere: Anywhere | None) -> Run:
     # While its cluster is away no round says so: what waits there is tried now and then.
-    gone = cluster is not None and is_away(cluster)
-    reason, message = away(cluster, cluster.reason, cluster.message) if cluster is not None and gone else ("", "")
+    reason, message = why_away(cluster)
     return Run(
         pk=pk,
         experiment=asked.experiment,
