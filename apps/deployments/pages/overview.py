@@ -131,12 +131,13 @@ def not_followed(scope: Scope) -> list[Attention]:
 
 def edited(scope: Scope) -> list[Attention]:
     """The deployments of which something on a cluster was edited by hand, in a line. What they serve goes on."""
-    rows = Deployment.objects.filter(project=scope.project).exclude(drift=[]).only("name", "drift")
+    rows = Deployment.objects.filter(project=scope.project).exclude(drift=[])
+    rows = rows.select_related("project").only("project__name", "name", "drift")
     some = list(rows.annotate(all=Window(Count("pk"))).order_by("name")[:NAMED])
     if not some:
         return []
     first, count = some[0], getattr(some[0], "all")  # noqa: B009 - annotated above
-    urls = [nav.link("deployments:detail", scope.project.name, row.name) for row in some]
+    urls = [_url(row) for row in some]
     edit = first.drift[0]
     by = f" by {edit['manager']}" if edit["manager"] else ""
     why = "The clusters have something else than was applied, and keep it until somebody decides."

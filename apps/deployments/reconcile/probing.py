@@ -14,7 +14,7 @@ from urllib.parse import quote
 from django.utils import timezone
 
 from apps.clusters.kube.answers import encode
-from apps.clusters.kube.client import KubeClient, ProxyReply
+from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
@@ -83,23 +83,21 @@ class _Asking:
         replica = self._replica(revision)
         port, model = selectors.endpoint(self._deployment.pk, revision)
         path = f"/v2/models/{quote(model or self._deployment.name, safe='')}"
-        answer = self._answer(replica, port, "GET", path)[0] if replica else None
-        return [example_request(_object(answer.body) if answer else {})]
+        said = self._answer(replica, port, "GET", path)[0] if replica else {}
+        return [example_request(said)]
 
     def _replica(self, revision: int) -> str:
         here = (self._place.target.cluster_id, self._place.target.namespace)
         return next((name for name, of, *at in self._ready if of == revision and tuple(at) == here), "")
 
     def _reply(self, replica: str, port: int, path: str, request: dict[str, Any]) -> Reply:
-        answer, took = self._answer(replica, port, "POST", path, encode(request))
-        if answer is None:
-            return Reply(answered=False, milliseconds=took)
-        return Reply(answered=True, milliseconds=took, outputs=_object(answer.body).get("outputs"))
+        said, took = self._answer(replica, port, "POST", path, encode(request))
+        return Reply(answered=bool(said), milliseconds=took, outputs=said.get("outputs"))
 
     def _answer(
         self, replica: str, port: int, method: str, path: str, body: bytes = b""
-    ) -> tuple[ProxyReply | None, float]:
-        """The replica's good answer, a JSON object, or None where it failed; and the milliseconds that it took.
+    ) -> tuple[dict[str, Any], float]:
+        """The replica's good answer, a JSON object, or {} where it failed; and the milliseconds that it took.
 
         Raises Unheard where nobody knows whether it failed.
         """
@@ -115,14 +113,14 @@ class _Asking:
             took = (time.monotonic() - began) * 1000
         else:
             took = (time.monotonic() - began) * 1000
-            if answer.status == 200 and _object(answer.body):
-                return answer, took
+            if answer.status == 200 and (said := _object(answer.body)):
+                return said, took
             blame, why = blame_of_answer(answer.status, answer.body), why_unheard(answer.status, answer.body)
         if blame is Blame.WAY:
             raise Unheard(f"{replica} can't be asked. {why}")
         if blame is Blame.UNCLEAR and (trouble := vigil.trouble()):
             raise Unheard(f"Nothing is known of {replica}: its API server may be at fault. {trouble}")
-        return None, took
+        return {}, took
 
 
 def _object(body: bytes) -> dict[str, Any]:
