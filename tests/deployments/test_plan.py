@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from apps.deployments.rollout.plan import PlanStep, plan_of
-from apps.deployments.rollout.strategy import Do, Strategy, parse_strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.rollout.traffic import ALL, Phase, Share
 from tests.deployments.test_strategy import HEALTH, WHOLE
 

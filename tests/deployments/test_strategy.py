@@ -7,15 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.core.errors import Invalid
-from apps.deployments.rollout.strategy import (
-    STANDARD_STEPS,
-    Do,
-    Kind,
-    OnFailure,
-    Strategy,
-    Wave,
-    parse_strategy,
-)
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import STANDARD_STEPS, Kind, OnFailure, Strategy, parse_strategy
+from apps.deployments.rollout.waves import Wave
 
 NUMBERS = {"max_surge": 1, "max_unavailable": 0, "progress_deadline_seconds": 600}
 HEALTH = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 0, "inconclusive_limit": 0}

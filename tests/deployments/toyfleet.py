@@ -13,7 +13,8 @@ from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.refusals import Refusal, held_up, told
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
-from apps.deployments.rollout.strategy import Do, Kind, Strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import Kind, Strategy
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState

@@ -14,7 +14,8 @@ from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.passages import How, Passed
-from apps.deployments.rollout.strategy import Do, parse_strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import parse_strategy
 
 OF_ONE = "Of the only placement; null where there are several."
 

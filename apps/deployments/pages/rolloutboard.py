@@ -15,7 +15,8 @@ from apps.deployments.pages.rows import rollout_stands, who
 from apps.deployments.pages.stepper import current_step, due_of, is_plain
 from apps.deployments.pages.story import StoryRow, story_of
 from apps.deployments.pages.waves import Waves, near, waves_of
-from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.services import Stood
 from apps.deployments.states import RolloutState

@@ -11,7 +11,8 @@ from apps.deployments.pages.rolling import Step
 from apps.deployments.rollout.passages import How, Passed
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.refusals import REFUSED
-from apps.deployments.rollout.strategy import Do, Kind
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import Kind
 from apps.deployments.states import RolloutState
 
 _TROUBLED = (RolloutState.DEGRADED, RolloutState.ROLLING_BACK, RolloutState.ABORTED, RolloutState.FAILED)

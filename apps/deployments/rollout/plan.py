@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apps.deployments.rollout.strategy import Do, Kind, Step, Strategy, Wave
+from apps.deployments.rollout.steps import Do, Step
+from apps.deployments.rollout.strategy import Kind, Strategy
 from apps.deployments.rollout.traffic import ALL, Phase, Share
+from apps.deployments.rollout.waves import Wave
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,17 @@ Rollouts (docs/features/specification.md) where there are any.
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.deployments.rollout.asked import parse_analysis
+from apps.deployments.rollout.steps import MAX_WAIT_SECONDS, Do, Step, parse_steps, required
+from apps.deployments.rollout.waves import Wave, parse_waves
 from apps.deployments.specs import MAX_REPLICAS, an_object, refuse_unknown, whole
 
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
-MAX_WAIT_SECONDS = 7 * 24 * 3600
-MAX_STEPS = 50
-MAX_WAVES = 20
 
 
 class Kind(enum.StrEnum):
@@ -42,61 +40,6 @@ class OnFailure(enum.StrEnum):
     HOLD = "hold"
 
 
-class Do(enum.StrEnum):
-    """What a step does. `promote` and `soak` come with the waves, `preview` and `keep` with a blue-green; nobody writes
-    them as steps."""
-
-    SET_WEIGHT = "set_weight"
-    MIRROR = "mirror"
-    PAUSE = "pause"
-    ANALYSE = "analyse"
-    PREVIEW = "preview"
-    SWITCH = "switch"
-    KEEP = "keep"
-    PROMOTE = "promote"
-    SOAK = "soak"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a canary, a blue-green or a shadow. A pause without seconds lasts until a person goes on.
-
-    `weight` is in percent of the requests: those that the new revision answers, or of a mirror those that it gets
-    copies of.
-    """
-
-    do: Do
-    weight: int | None = None
-    seconds: int | None = None
-    analysis: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """{"set_weight": 20}, {"mirror": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"switch": {}} or
-        {"analyse": {…}}."""
-        if self.do in OF_PERCENT:
-            return {self.do.value: self.weight}
-        if self.do is Do.PAUSE:
-            return {"pause": {} if self.seconds is None else {"seconds": self.seconds}}
-        if self.do is Do.SWITCH:
-            return {"switch": {}}
-        return {"analyse": dict(self.analysis or {})}
-
-
-@dataclass(frozen=True)
-class Wave:
-    """Targets that go together, and how long they are watched before the next wave begins."""
-
-    targets: tuple[str, ...]
-    soak_seconds: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The form that is stored and shown."""
-        soak = {"soak_seconds": self.soak_seconds} if self.soak_seconds else {}
-        return {"targets": list(self.targets), **soak}
-
-
-# The steps that say how much.
-OF_PERCENT = (Do.SET_WEIGHT, Do.MIRROR)
 # The kinds that have steps, and what may stand in them.
 STEPS_OF = {
     Kind.CANARY: (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE),
@@ -209,7 +152,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
     strategy = Strategy(
         kind=kind,
         steps=_steps(value.get("steps"), kind, default.steps if same else ()),
-        waves=_waves(value["waves"]) if value.get("waves") is not None else default.waves,
+        waves=parse_waves(value["waves"]) if value.get("waves") is not None else default.waves,
         on_failure=OnFailure(waits),
         max_surge=whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
         max_unavailable=whole(
@@ -243,7 +186,7 @@ def _of_kind(value: Mapping[str, Any], kind: Kind, default: Strategy) -> dict[st
     for name in OPTIONS_OF.get(kind, ()):
         least, most = (1, MAX_REPLICAS) if name.endswith("_replicas") else (0, MAX_WAIT_SECONDS)
         given, was = value.get(name), getattr(default, name)
-        asked[name] = was if given is None else _required(given, f"strategy.{name}", least, most)
+        asked[name] = was if given is None else required(given, f"strategy.{name}", least, most)
     return asked
 
 
@@ -259,85 +202,7 @@ def _steps(value: Any, kind: Kind, default: tuple[Step, ...]) -> tuple[Step, ...
     standard = _STANDARD.get(kind, ())
     if value is None:
         return default or standard
-    steps = tuple(_step(item, place, STEPS_OF[kind]) for item, place in _items(value, "strategy.steps", MAX_STEPS))
-    _check_order(steps, kind)
-    return steps or standard
-
-
-def _check_order(steps: Sequence[Step], kind: Kind) -> None:
-    """Weights and mirrors grow, a blue-green switches once, a shadow begins with a mirror. Raises Invalid."""
-    if kind is Kind.SHADOW and steps and steps[0].do is not Do.MIRROR:
-        hint = 'For example {"mirror": 20}.'
-        raise Invalid("A shadow begins with a mirror: before it nothing comes.", field="strategy.steps[0]", hint=hint)
-    least, is_switched = 1, False
-    for number, step in enumerate(steps):
-        place = f"strategy.steps[{number}].{step.do}"
-        if step.weight is not None and step.weight < least:
-            word = "weight" if step.do is Do.SET_WEIGHT else step.do
-            raise Invalid(f"{place} has to be {least} at least, as the {word} before it.", field=place)
-        if step.do is Do.SWITCH and is_switched:
-            raise Invalid("It switches once.", field=place, hint="What follows the first switch comes after it.")
-        least, is_switched = step.weight or least, is_switched or step.do is Do.SWITCH
-
-
-def _step(value: Any, place: str, known: tuple[Do, ...]) -> Step:
-    if not isinstance(value, Mapping) or len(value) != 1:
-        example = '{"analyse": {"provider": "health"}}' if known[0] is Do.ANALYSE else f'{{"{known[0]}": 20}}'
-        raise Invalid(
-            f"{place} is an object with one key: {', '.join(known[:-1])} or {known[-1]}.",
-            field=place,
-            hint=f"For example {example}.",
-        )
-    refuse_unknown(value, place, known)
-    [(do, asked)] = value.items()
-    where = f"{place}.{do}"
-    if do in OF_PERCENT:
-        return Step(Do(do), weight=_required(asked, where, 1, 100))
-    said = an_object(asked, where)
-    if do == Do.ANALYSE:
-        return Step(Do.ANALYSE, analysis=parse_analysis(said, where))
-    if do == Do.SWITCH:
-        refuse_unknown(said, where, ())
-        return Step(Do.SWITCH)
-    refuse_unknown(said, where, ("seconds",))
-    if said.get("seconds") is None:
-        return Step(Do.PAUSE)
-    return Step(Do.PAUSE, seconds=_required(said["seconds"], f"{where}.seconds", 1, MAX_WAIT_SECONDS))
-
-
-def _waves(value: Any) -> tuple[Wave, ...]:
-    waves: list[Wave] = []
-    named: set[str] = set()
-    for item, place in _items(value, "strategy.waves", MAX_WAVES):
-        wave = an_object(item, place)
-        refuse_unknown(wave, place, ("targets", "soak_seconds"))
-        targets = wave.get("targets")
-        field = f"{place}.targets"
-        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(t, str) and t for t in targets):
-            raise Invalid(f"{field} is a list of names of targets.", field=field, hint='For example ["staging"].')
-        for target in targets:
-            if target in named:
-                raise Invalid(f"{target} is in a wave already: a target is in one wave.", field=field)
-            named.add(target)
-        soak = whole(wave.get("soak_seconds"), f"{place}.soak_seconds", 0, 0, MAX_WAIT_SECONDS)
-        waves.append(Wave(tuple(targets), soak))
-    return tuple(waves)
-
-
-def _items(value: Any, place: str, most: int) -> list[tuple[Any, str]]:
-    """The items of a list, each with the place where it stands. Raises Invalid."""
-    if not isinstance(value, list | tuple):
-        raise Invalid(f"{place} is a list.", field=place)
-    if len(value) > most:
-        raise Invalid(f"{place} has {len(value)} items: {most} at most.", field=place)
-    return [(item, f"{place}[{number}]") for number, item in enumerate(value)]
-
-
-def _required(value: Any, place: str, least: int, most: int) -> int:
-    """A whole number that has no default."""
-    if value is None or value == "":
-        raise Invalid(f"{place} is a whole number from {least} to {most}.", field=place)
-    return whole(value, place, least, least, most)
+    return parse_steps(value, "strategy.steps", STEPS_OF[kind]) or standard
 
 
 def _one_of(value: Any, place: str, words: tuple[str, ...], default: str) -> str:

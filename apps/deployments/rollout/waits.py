@@ -9,7 +9,8 @@ from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.refusals import REFUSED
 from apps.deployments.rollout.seen import Fleet, PlacementSeen
-from apps.deployments.rollout.strategy import Do, OnFailure
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import OnFailure
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.rollout.windows import until_text

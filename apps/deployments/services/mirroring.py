@@ -6,7 +6,8 @@ from apps.clusters.connect.checks import is_before, version_of
 from apps.core.errors import Invalid
 from apps.deployments.models import Target
 from apps.deployments.rollout.gateway import ENGINE
-from apps.deployments.rollout.strategy import Do, Kind, Strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import Kind, Strategy
 
 # The first version whose standard channel mirrors a share of the requests; an earlier one knows all of them or none.
 SHARES_SINCE = (1, 3)

@@ -7,7 +7,7 @@ from typing import Any
 from apps.deployments.models import Placement, Rollout, Stage
 from apps.deployments.rollout.passages import Passage, Passed
 from apps.deployments.rollout.plan import PlanStep
-from apps.deployments.rollout.strategy import Do
+from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.traffic import actual_mirror
 
 

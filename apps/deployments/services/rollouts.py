@@ -26,7 +26,8 @@ from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.refusals import REFUSED, UNUSABLE
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
-from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
 from apps.deployments.rollout.verdicts import Outcome as AnalysisOutcome
 from apps.deployments.rollout.verdicts import Verdict

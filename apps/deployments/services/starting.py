@@ -9,7 +9,8 @@ from apps.core.database.transitions import log
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep
-from apps.deployments.rollout.strategy import Do, OnFailure, Strategy
+from apps.deployments.rollout.steps import Do
+from apps.deployments.rollout.strategy import OnFailure, Strategy
 from apps.deployments.rollout.traffic import ALL
 from apps.deployments.services.common import change_wanted
 from apps.deployments.states import RolloutState
