@@ -11,7 +11,7 @@ from django.urls import reverse
 from unfold.decorators import action
 
 from apps.clusters import services
-from apps.clusters.connect import reach
+from apps.clusters.connect import reach, twins
 from apps.clusters.models import Cluster
 from apps.clusters.pages.forms import ClusterForm
 from apps.clusters.usage import admin as usage_admin  # noqa: F401 - registers the page of prices
@@ -58,7 +58,7 @@ class ClusterAdmin(ServiceAdmin):
             return [(None, {"fields": ("name", "labels")}), ("Connection", connection)]
         token = "For the same server and certificate authority; the cluster stays watched while it is replaced."  # noqa: S105
         text = "A changed address or certificate authority needs the credential again, so the kubeconfig as a whole."
-        twice = ("again",) if services.has_twins(obj) or services.twins_are_meant(obj) else ()
+        twice = ("again",) if twins.has_any(obj) or twins.is_meant(obj) else ()
         return [
             (None, {"fields": ("name", "labels", "model_cache", "enabled")}),
             ("Observed", {"fields": _OBSERVED}),
@@ -117,7 +117,7 @@ class ClusterAdmin(ServiceAdmin):
             services.replace_by_in_cluster(**whose)
         elif values["token"]:
             services.replace_credential(**whose, token=values["token"])
-        if "again" in values and values["again"] != services.twins_are_meant(obj):
+        if "again" in values and values["again"] != twins.is_meant(obj):
             services.mean_twins(principal=principal, cluster=obj, meant=values["again"])
         was_enabled = Cluster.objects.values_list("enabled", flat=True).get(pk=obj.pk)
         services.update_cluster(

@@ -12,10 +12,10 @@ class ClustersConfig(AppConfig):
     def ready(self) -> None:
         """Give rows to the overview, counts to the rail and answers to the search; check what changes its state."""
         from apps.clusters import reconcile
-        from apps.clusters.observed import holdings, interests, owners
+        from apps.clusters.observed import interests, owners
         from apps.clusters.pages import overview
         from apps.clusters.selectors import jobs
-        from apps.clusters.services import checking, reaching
+        from apps.clusters.services import checking, holdings, reaching
         from apps.clusters.services.asking import CHECK
         from apps.clusters.usage import rollup
         from apps.core import holdings as belongings

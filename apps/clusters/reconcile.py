@@ -10,11 +10,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.observed.clusterstate import UNSTABLE_MINUTES, Observation, conditions, derive
 from apps.clusters.observed.conditions import merge
 from apps.clusters.observed.store import hold
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.registration import announce
-from apps.clusters.states import MOVES, NOT_WATCHED, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
+from apps.clusters.states import MOVES, NOT_WATCHED, ClusterState
 from apps.core.database import transitions
 from apps.core.models import Transition
 from apps.core.work import DONE, Outcome

@@ -1,7 +1,7 @@
 """The holdings of a project, and of a cluster: counted before either is removed.
 
 Core knows the shape, the apps above say what they have: `holdings.register(provider, forget)` in their
-`AppConfig.ready()`. The holdings of a cluster have the same shape (`apps.clusters.connect.dependents`).
+`AppConfig.ready()`. The holdings of a cluster have the same shape (`apps.clusters.services.dependents`).
 """
 
 from collections.abc import Callable, Iterable

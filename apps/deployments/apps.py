@@ -12,10 +12,10 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a deployment's objects ask for its reconcile; give rows to the overview."""
-        from apps.clusters.connect import dependents
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.observed import owners
         from apps.clusters.observed.interests import on_state, route
+        from apps.clusters.services import dependents
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work

@@ -11,10 +11,10 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a run's pod ask for its reconcile; give rows to the overview, counts and search."""
-        from apps.clusters.connect import dependents
         from apps.clusters.manifests import RUN
         from apps.clusters.observed import owners
         from apps.clusters.observed.interests import on_state, route
+        from apps.clusters.services import dependents
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work

@@ -13,8 +13,8 @@ from django.utils import timezone
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, RefusedOnce, Unreachable
 from apps.clusters.models import Cluster, Workload
+from apps.clusters.observed.clusterstate import Observation
 from apps.clusters.reconcile import record_state
-from apps.clusters.states import Observation
 from apps.core.models import ApiToken
 from apps.core.pages.overview import Scope
 from apps.core.states import Health, Role

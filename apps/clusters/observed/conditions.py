@@ -1,11 +1,25 @@
-"""Conditions as they are stored: a list of meta/v1 dicts whose transition times survive what does not change. Pure."""
+"""Conditions as they are stored: a list of meta/v1 dicts whose transition times survive what does not change. Pure.
+
+`clusterstate.py` decides which conditions a cluster has.
+"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from apps.clusters.observed.values import moment
-from apps.clusters.states import Condition
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition as in meta/v1; `status` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
 
 # Why a watcher that has only begun does not know something yet.
 _BEGINNING = frozenset({"Connecting", "Listing"})

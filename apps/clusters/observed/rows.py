@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters import manifests
-from apps.clusters.observed.engines import inference_service_health, scaled_object_health
+from apps.clusters.observed.enginehealth import inference_service_health, scaled_object_health
 from apps.clusters.observed.health import (
     Verdict,
     autoscaler_health,

@@ -11,11 +11,11 @@ from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster
-from apps.clusters.observed import verdicts
 from apps.clusters.observed.conditions import shown
-from apps.clusters.pages import fleet, nodes
+from apps.clusters.pages import fleet, nodes, verdicts
 from apps.clusters.pages.urlparams import Labels, address, kept
 from apps.clusters.pages.usage_views import card_address
+from apps.clusters.podoptions.words import taint_text
 from apps.clusters.selectors import squares
 from apps.clusters.selectors.explain import explain_pods, explain_worst
 from apps.clusters.selectors.pods import PodView, as_squares, others_on, pods_on
@@ -82,7 +82,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         "conditions": shown(row.node.conditions),
         "look": nodes.look_word(row.node.reason, row.node.health),
         "said": verdicts.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
-        "taints": [verdicts.taint_text(taint) for taint in row.node.taints],
+        "taints": [taint_text(taint) for taint in row.node.taints],
         "takes": verdicts.new_pods(row.node.schedulable, row.node.taints),
         "lines": nodes.lines(row),
         "usage_url": card_address(request, "clusters:node-usage", cluster.name, node),

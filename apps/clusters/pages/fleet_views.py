@@ -13,8 +13,7 @@ from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster
-from apps.clusters.observed import verdicts
-from apps.clusters.pages import fleet, troubles
+from apps.clusters.pages import fleet, troubles, verdicts
 from apps.clusters.pages.urlparams import Labels, Tag, address
 from apps.clusters.selectors import ClusterRow
 from apps.clusters.selectors.sums import together

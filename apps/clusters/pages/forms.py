@@ -12,7 +12,7 @@ from unfold.widgets import (
 )
 
 from apps.clusters import services
-from apps.clusters.connect import addresses, incluster, kubeconfig
+from apps.clusters.connect import addresses, incluster, kubeconfig, twins
 from apps.clusters.connect.kubeconfig import MAX_BYTES
 from apps.clusters.models import Cluster
 from apps.core.errors import FlotillaError
@@ -117,7 +117,7 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None and "again" in self.fields:
             again = self.fields["again"]
-            again.label, again.initial = "Registered twice on purpose", services.twins_are_meant(self.instance)
+            again.label, again.initial = "Registered twice on purpose", twins.is_meant(self.instance)
             again.help_text = "It has other names here, too. Checks tell of that until you say that it is meant."
 
     def clean(self) -> dict[str, Any]:
@@ -142,9 +142,9 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
             self.add_error(way, error.sentence)
             return
         is_new = self.instance.pk is None
-        if is_new and not self.cleaned_data.get("again") and (twin := services.known_as(connection)):
+        if is_new and not self.cleaned_data.get("again") and (twin := twins.known_as(connection.server, connection.ca)):
             step = f"Open {twin} to give it a new connection; or switch “Register it twice” on, and send it once more."
-            self.add_error(way, f"{services.twice(twin)} {step}")
+            self.add_error(way, f"{twins.twice(twin)} {step}")
 
     def _text(self, cleaned: dict[str, Any]) -> str | bytes:
         upload = cleaned.get("kubeconfig_file")

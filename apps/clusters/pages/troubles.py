@@ -7,8 +7,7 @@ from typing import Any
 
 from apps.clusters.connect import checks
 from apps.clusters.models import Cluster
-from apps.clusters.observed import verdicts
-from apps.clusters.pages import fleet
+from apps.clusters.pages import fleet, verdicts
 from apps.clusters.quantities.words import listed
 from apps.clusters.selectors.reports import findings_of
 from apps.clusters.services import cause_of

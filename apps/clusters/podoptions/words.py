@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from apps.clusters.observed.verdicts import taint_text
 from apps.clusters.podoptions.scheduling import NO_PODS, NODE, PODS, PREFERRED, REQUIRED
 from apps.clusters.podoptions.spread import HARD
 
@@ -34,6 +33,12 @@ def rows(spec: Object) -> list[Row]:
         Row("Pull policy", [policy] if (policy := spec.get("image_pull_policy")) else []),
     ]
     return [row for row in all_rows if row.lines]
+
+
+def taint_text(taint: Mapping[str, Any]) -> str:
+    """A taint as kubectl writes it: key=value:effect."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint.get('key', '')}{value}:{taint.get('effect', '')}"
 
 
 def _toleration(item: Object) -> str:

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
+from apps.clusters.fit import Ask, Candidate
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.quantities.sizes import GPU, Size
@@ -17,7 +18,6 @@ from apps.clusters.states import ClusterState
 from apps.clusters.usage.consumption import Price
 from apps.clusters.usage.models import UsagePrice
 from apps.clusters.why.facts import NodeFacts
-from apps.clusters.why.fit import Ask, Candidate
 
 # Of more pods than this that are about to start the others are not counted.
 MAX_PROMISED = 500

@@ -20,16 +20,12 @@ from apps.clusters.services.lifecycle import (
 from apps.clusters.services.reaching import ask_for_reach
 from apps.clusters.services.registration import (
     ensure_registered,
-    known_as,
     register,
     register_in_cluster,
     replace_by_in_cluster,
     replace_credential,
     replace_kubeconfig,
-    twice,
 )
-from apps.clusters.services.twins import has_any as has_twins
-from apps.clusters.services.twins import is_meant as twins_are_meant
 from apps.clusters.services.twins import mean_twins
 
 __all__ = [
@@ -48,10 +44,8 @@ __all__ = [
     "dependents_of",
     "ensure_registered",
     "follow_state",
-    "has_twins",
     "impossible",
     "is_away",
-    "known_as",
     "mean_twins",
     "register",
     "register_in_cluster",
@@ -61,7 +55,5 @@ __all__ = [
     "replace_kubeconfig",
     "silence",
     "stamp",
-    "twice",
-    "twins_are_meant",
     "update_cluster",
 ]

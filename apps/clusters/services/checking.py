@@ -16,6 +16,7 @@ from apps.clusters.connect.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
+from apps.clusters.observed.clusterstate import defect_of
 from apps.clusters.services import twins
 from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import (
@@ -27,7 +28,6 @@ from apps.clusters.services.connecting import (
     validity_of,
 )
 from apps.clusters.services.registration import announce
-from apps.clusters.states import defect_of
 from apps.core import work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.database import connections

@@ -3,7 +3,8 @@
 from apps.clusters.kube.errors import KubeError, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.observed import interests
-from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState, credential_refused
+from apps.clusters.observed.clusterstate import credential_refused
+from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
 from apps.core import work
 
 

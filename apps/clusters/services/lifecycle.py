@@ -6,15 +6,16 @@ from typing import Any
 from django.db import transaction
 from django.db.models import ProtectedError
 
-from apps.clusters.connect import dependents
-from apps.clusters.connect.dependents import Dependents
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
+from apps.clusters.observed.clusterstate import Observation, derive
+from apps.clusters.services import dependents
 from apps.clusters.services.asking import CHECK, look_again
+from apps.clusters.services.dependents import Dependents
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_folder, clean_labels
 from apps.clusters.services.registration import announce, described
-from apps.clusters.states import MOVES, ClusterState, Observation, derive
+from apps.clusters.states import MOVES, ClusterState
 from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.database import transitions

@@ -2,24 +2,23 @@
 
 import json
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps.clusters.connect import addresses, incluster, kubeconfig
+from apps.clusters.connect import addresses, incluster, kubeconfig, twins
 from apps.clusters.connect.credentials import IN_CLUSTER
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.observed import conditions
+from apps.clusters.observed.clusterstate import UNTRIED
 from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_labels, clean_name
-from apps.clusters.states import UNTRIED
 from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.database import transitions
@@ -167,32 +166,6 @@ def announce(cluster: Cluster) -> None:
     hint(f"cluster:{cluster.pk}")
 
 
-def known_as(source: Source) -> str:
-    """The name under which a server with this address and certificate authority is registered; "" where it is not."""
-    place = _place_of(source.server)
-    rows = Cluster.objects.order_by("name").values_list("name", "server", "ca")
-    return next(
-        (name for name, server, ca in rows if _place_of(server) == place and _same_authority(ca, source.ca)), ""
-    )
-
-
-def twice(name: str) -> str:
-    """Why a server that is registered as `name` is not registered again unasked."""
-    return (
-        f"This is cluster {name} already: the same address and certificate authority. Registered twice, its nodes and "
-        "pods are counted twice."
-    )
-
-
-def _place_of(server: str) -> tuple[str, int, str]:
-    parts = urlsplit(server)
-    return (parts.hostname or "").rstrip("."), parts.port or 443, parts.path.rstrip("/")
-
-
-def _same_authority(bundle: str, other: str) -> bool:
-    return bundle == other or incluster.same_authority(bundle, other)
-
-
 def _register(
     principal: Principal, name: str, labels: dict[str, str] | None, source: Source, *, again: bool, ask: bool = True
 ) -> Cluster:
@@ -200,10 +173,14 @@ def _register(
     there is nobody to `ask`, told of by its checks."""
     cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}), registered_again=again)
     addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
-    twin = "" if again or not ask or Cluster.objects.filter(name=cluster.name).exists() else known_as(source)
+    twin = (
+        ""
+        if again or not ask or Cluster.objects.filter(name=cluster.name).exists()
+        else twins.known_as(source.server, source.ca)
+    )
     if twin:
         hint = f'Give {twin} the new credential; or say that you want it twice ("again": true).'
-        raise Conflict(twice(twin), hint=hint, field="kubeconfig")
+        raise Conflict(twins.twice(twin), hint=hint, field="kubeconfig")
     for column, value in _columns(source).items():
         setattr(cluster, column, value)
     try:

@@ -1,8 +1,12 @@
-"""One cluster that is registered under several names: its checks tell, until an administrator says that it is meant."""
+"""The same cluster registered twice, said to be meant: its checks tell of it until an administrator has said so.
+
+`connect/twins.py` finds the other registrations.
+"""
 
 from django.db import transaction
 
 from apps.clusters.connect import checks
+from apps.clusters.connect.twins import with_uid
 from apps.clusters.models import Cluster
 from apps.clusters.services.asking import look_again
 from apps.core import audit
@@ -13,22 +17,12 @@ from apps.core.hints import hint
 
 def unmeant(cluster: Cluster, uid: str) -> list[str]:
     """The other names of the cluster with this uid that nobody has said to be meant."""
-    together = _with_uid(uid)
+    together = with_uid(uid)
     for one in together:
         if one.registered_again and len(together) > 1:
             _settle(one, together)
     meant = set(cluster.meant_twins.values_list("pk", flat=True))
     return [other.name for other in together if other.pk != cluster.pk and other.pk not in meant]
-
-
-def is_meant(cluster: Cluster) -> bool:
-    """Whether somebody has said that the cluster is meant to be registered under its other names, too."""
-    return cluster.registered_again or cluster.meant_twins.exists()
-
-
-def has_any(cluster: Cluster) -> bool:
-    """Whether the cluster is registered under another name, too."""
-    return len(_with_uid(cluster.identity)) > 1
 
 
 def mean_twins(*, principal: Principal, cluster: Cluster, meant: bool, expect: Expect | None = None) -> Cluster:
@@ -38,7 +32,7 @@ def mean_twins(*, principal: Principal, cluster: Cluster, meant: bool, expect: E
     require_platform_admin(principal)
     with transaction.atomic():
         cluster = held(cluster, expect=expect)
-        before, together = _described(cluster), _with_uid(cluster.identity)
+        before, together = _described(cluster), with_uid(cluster.identity)
         if meant and len(together) > 1:
             _settle(cluster, together)
             put(cluster, check_report=checks.without_twins(cluster.check_report))
@@ -53,10 +47,6 @@ def mean_twins(*, principal: Principal, cluster: Cluster, meant: bool, expect: E
     hint(f"cluster-check:{cluster.pk}")
     hint("clusters")
     return cluster
-
-
-def _with_uid(uid: str) -> list[Cluster]:
-    return list(Cluster.objects.filter(identity=uid).exclude(identity="").order_by("name"))
 
 
 def _settle(cluster: Cluster, together: list[Cluster]) -> None:

@@ -25,17 +25,17 @@ from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.observed import rows, store
-from apps.clusters.observed.store import LeaseLost
-from apps.clusters.reconcile import Age, record_state
-from apps.clusters.states import (
+from apps.clusters.observed.clusterstate import (
     FAILURES_UNTIL_UNREACHABLE,
     UNSTABLE_MINUTES,
-    ClusterState,
     Observation,
     conditions,
     defect_of,
     derive,
 )
+from apps.clusters.observed.store import LeaseLost
+from apps.clusters.reconcile import Age, record_state
+from apps.clusters.states import ClusterState
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.kinds import KINDS
 from apps.clusters.watcher.streams import Stream

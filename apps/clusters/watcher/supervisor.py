@@ -11,9 +11,9 @@ from django.db import InterfaceError, OperationalError
 
 from apps.clusters import services
 from apps.clusters.models import Cluster
+from apps.clusters.observed.clusterstate import FAILURES_UNTIL_UNREACHABLE, Observation, defect_of
 from apps.clusters.observed.store import LeaseLost
 from apps.clusters.reconcile import recent_outages, record_ages, record_state
-from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation, defect_of
 from apps.clusters.watcher import lease
 from apps.clusters.watcher.cluster import ClusterWatch, Shared, Start
 from apps.clusters.watcher.database import Database

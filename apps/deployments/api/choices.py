@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.clusters.why.fit import Prefer
+from apps.clusters.fit import Prefer
 from apps.core.api.serializers import Strict
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from apps.clusters.why.fit import Prefer
+from apps.clusters.fit import Prefer
 from apps.core.pages.formfields import SHORT
 from apps.core.pages.formtext import pairs
 from apps.deployments.models import Target

@@ -8,7 +8,7 @@ from typing import Any
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import NotFound, NotServed
-from apps.clusters.observed.engines import inference_service_health
+from apps.clusters.observed.enginehealth import inference_service_health
 from apps.core.errors import Conflict
 from apps.core.states import Health
 from apps.deployments import manifests

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.clusters.why.fit import Judged, Picked, Prefer, parse_selector
+from apps.clusters.fit import Judged, Picked, Prefer, parse_selector
 from apps.core.errors import Invalid
 from apps.deployments.specs import an_object, whole
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils import timezone
 
+from apps.clusters.fit import Ask
 from apps.clusters.quantities.resources import amount, millicores
 from apps.clusters.quantities.sizes import Size
-from apps.clusters.why.fit import Ask
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import NOTHING, Load, load_of
 from apps.deployments.scaling.policy import Bounds, stored_policy

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.clusters.fit import Ask, Candidate, Taken, Wish, pick
 from apps.clusters.selectors import candidates, prices
-from apps.clusters.why.fit import Ask, Candidate, Taken, Wish, pick
 from apps.core.access import Principal
 from apps.core.database.transitions import log
 from apps.core.errors import Conflict, FlotillaError, Invalid

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from apps.clusters.fit import Ask, places_for
 from apps.clusters.quantities.sizes import Size
 from apps.clusters.selectors import candidates
 from apps.clusters.services import is_away
-from apps.clusters.why.fit import Ask, places_for
 from apps.core import work
 from apps.core.database.rows import put
 from apps.core.database.transitions import log

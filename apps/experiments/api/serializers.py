@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.clusters.api.podoptions import PodOptionsSerializer
-from apps.clusters.why.fit import Prefer
+from apps.clusters.fit import Prefer
 from apps.core.api.serializers import Strict
 from apps.core.api.shown import Shown
 from apps.experiments.api.places import PlacingSerializer, RunPlacingSerializer

@@ -9,10 +9,10 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, TextField
 from django.db.models.functions import Cast
 
+from apps.clusters.fit import Ask, Candidate, Ranking, Wish, rank
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors import candidates, prices
 from apps.clusters.usage.consumption import Price
-from apps.clusters.why.fit import Ask, Candidate, Ranking, Wish, rank
 from apps.core import work
 from apps.core.database import transitions
 from apps.core.errors import Invalid

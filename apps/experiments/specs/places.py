@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from apps.clusters.why.fit import Judged, Prefer, Ranking, parse_selector
+from apps.clusters.fit import Judged, Prefer, Ranking, parse_selector
 from apps.core.errors import Invalid
 
 # So many of the clusters that were not chosen are kept, and told.

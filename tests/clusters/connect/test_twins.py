@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.clusters import services
+from apps.clusters.connect import twins
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import AuditEntry, User
@@ -150,9 +151,7 @@ def test_the_panel_has_a_switch_for_it_where_there_is_something_to_say(
     register(root, "by-lb", elsewhere)
     assert page in panel.get("/clusters/gke-eu/check/").content.decode()
     text = panel.get(page).content.decode()
-    assert (
-        "Registered twice on purpose" in text and services.twins_are_meant(Cluster.objects.get(name="gke-eu")) is False
-    )
+    assert "Registered twice on purpose" in text and twins.is_meant(Cluster.objects.get(name="gke-eu")) is False
     saved = {"labels": "", "enabled": "on"}
     assert panel.post(page, saved | {"again": "on"}).status_code == 302
     checked()

@@ -9,7 +9,7 @@ import pytest
 from apps.clusters import services
 from apps.clusters.connect.permissions import NEEDED
 from apps.clusters.models import Cluster, Workload
-from apps.clusters.observed.engines import inference_service_health
+from apps.clusters.observed.enginehealth import inference_service_health
 from apps.clusters.observed.health import autoscaler_health, deployment_health, job_health, service_health
 from apps.clusters.observed.rows import WORKLOAD_KINDS, workload_row
 from apps.clusters.watcher.kinds import KINDS

@@ -7,8 +7,7 @@ import pytest
 from django.http import QueryDict
 
 from apps.clusters.models import Cluster
-from apps.clusters.observed import verdicts
-from apps.clusters.pages import fleet, nodes
+from apps.clusters.pages import fleet, nodes, verdicts
 from apps.clusters.selectors import Asked, Brief, ClusterRow, Free, GpuUse, Room
 from apps.clusters.selectors.squares import Square, draw, word
 from apps.clusters.selectors.sums import together

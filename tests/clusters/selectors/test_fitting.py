@@ -9,11 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.clusters.fit import Ask, Wish, rank
 from apps.clusters.models import Cluster
 from apps.clusters.quantities.sizes import Size
 from apps.clusters.selectors import candidates, prices
 from apps.clusters.usage.models import UsagePrice
-from apps.clusters.why.fit import Ask, Wish, rank
 from tests import factories
 
 pytestmark = pytest.mark.django_db

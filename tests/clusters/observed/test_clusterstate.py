@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.clusters.observed.conditions import merge
-from apps.clusters.states import MOVES, ClusterState, Condition, Observation, conditions, derive
+from apps.clusters.observed.clusterstate import Observation, conditions, derive
+from apps.clusters.observed.conditions import Condition, merge
+from apps.clusters.states import MOVES, ClusterState
 
 SYNCED = {"Node": "", "Pod": "", "Event": ""}
 BROKEN = {"Node": "Connection refused.", "Pod": "Connection refused."}

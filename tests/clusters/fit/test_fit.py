@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.clusters.fit import Ask, Candidate, Prefer, Ranking, Taken, Wish, pick, places_for, rank
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions, parse
 from apps.clusters.quantities.sizes import GPU, Size
 from apps.clusters.usage.consumption import Price
 from apps.clusters.why.facts import NodeFacts
-from apps.clusters.why.fit import Ask, Candidate, Prefer, Ranking, Taken, Wish, pick, places_for, rank
 
 GIB = 1024**3
 ONE_GPU = Ask(Size(2000, 4 * GIB, 1))

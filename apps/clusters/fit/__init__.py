@@ -4,10 +4,10 @@ Runs and deployments ask the same. A pod gets its room on one node, so room is c
 GPU node that are free on different nodes are not one. Pure.
 """
 
-from apps.clusters.why.fit.asks import Ask, Prefer, Wish, parse_selector
-from apps.clusters.why.fit.nodes import places_for
-from apps.clusters.why.fit.ranking import Candidate, Judged, Ranking, rank
-from apps.clusters.why.fit.several import Picked, Taken, pick
+from apps.clusters.fit.asks import Ask, Prefer, Wish, parse_selector
+from apps.clusters.fit.nodes import places_for
+from apps.clusters.fit.ranking import Candidate, Judged, Ranking, rank
+from apps.clusters.fit.several import Picked, Taken, pick
 
 __all__ = [
     "Ask",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from apps.clusters.podoptions.words import taint_text
 from apps.clusters.states import NOT_WATCHED, ClusterState
 
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
@@ -117,12 +118,6 @@ def _kept_off(taints: Iterable[Mapping[str, Any]]) -> list[str]:
         # Cordoning adds this taint, and is said on its own.
         if taint.get("effect") in {"NoSchedule", "NoExecute"} and taint.get("key") != "node.kubernetes.io/unschedulable"
     ]
-
-
-def taint_text(taint: Mapping[str, Any]) -> str:
-    """A taint as kubectl writes it: key=value:effect."""
-    value = f"={taint['value']}" if taint.get("value") else ""
-    return f"{taint.get('key', '')}{value}:{taint.get('effect', '')}"
 
 
 def number(count: int) -> str:

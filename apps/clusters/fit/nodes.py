@@ -9,12 +9,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from apps.clusters.fit.asks import Ask
 from apps.clusters.podoptions.scheduling import NODE, REQUIRED
 from apps.clusters.quantities.sizes import GPU, Size
 from apps.clusters.usage.consumption import Price, price_for
 from apps.clusters.why.exclusions import LABELS, left_out
 from apps.clusters.why.facts import NodeFacts, PodFacts
-from apps.clusters.why.fit.asks import Ask
 
 GIB = Decimal(1024**3)
 _RESOURCES = ("cpu", "memory", GPU)

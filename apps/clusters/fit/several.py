@@ -6,9 +6,9 @@ Two of them share a cluster only where nothing else fits: who asks for two wants
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from apps.clusters.fit.asks import Wish
+from apps.clusters.fit.ranking import Candidate, Judged, rank
 from apps.clusters.usage.consumption import Price
-from apps.clusters.why.fit.asks import Wish
-from apps.clusters.why.fit.ranking import Candidate, Judged, rank
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from apps.clusters.fit.asks import Ask, Prefer, Wish
+from apps.clusters.fit.nodes import amounts_of, cost, could_be, slots, why_no_choice, without
 from apps.clusters.quantities.sizes import GPU
 from apps.clusters.quantities.words import bare, listed, plural
 from apps.clusters.usage.consumption import Price
 from apps.clusters.why.facts import NodeFacts
-from apps.clusters.why.fit.asks import Ask, Prefer, Wish
-from apps.clusters.why.fit.nodes import amounts_of, cost, could_be, slots, why_no_choice, without
 
 _CENT = Decimal("0.01")
 
