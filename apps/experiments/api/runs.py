@@ -14,6 +14,7 @@ from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
+from apps.experiments.api.launching import NewRunSerializer, NewRunsSerializer
 from apps.experiments.api.places import PlacingSerializer
 from apps.experiments.logs import choice_of, run_log
 from apps.experiments.models import Experiment, Run
@@ -147,7 +148,7 @@ def _version(experiment: Experiment) -> tuple[Any, ...]:
         parameters=[DRY_RUN],
         request=PolymorphicProxySerializer(
             component_name="LaunchRequest",
-            serializers=[forms.NewRunSerializer, forms.NewRunsSerializer],
+            serializers=[NewRunSerializer, NewRunsSerializer],
             resource_type_field_name=None,
         ),
         responses={
@@ -199,7 +200,7 @@ class RunViewSet(Ordered):
     def create(self, request: Request) -> Response:
         """Launch one run, or `{"runs": […]}` together: all of them or none."""
         several = isinstance(request.data, dict) and "runs" in request.data
-        body = (forms.NewRunsSerializer if several else forms.NewRunSerializer).read(request.data)
+        body = (NewRunsSerializer if several else NewRunSerializer).read(request.data)
         wishes = body["runs"] if several else [body]
         project = self.project(Role.DEVELOPER)
         if self.dry_run:

@@ -1,0 +1,77 @@
+"""What may be asked for when runs are launched in REST."""
+
+from rest_framework import serializers
+
+from apps.clusters.api.podoptions import PodOptionsSerializer
+from apps.clusters.fit import Prefer
+from apps.core.api.serializers import Strict
+from apps.experiments.states import COUNTED
+
+
+class RunResourcesSerializer(Strict):
+    """Requests and limits of the one container."""
+
+    cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
+    memory = serializers.CharField(required=False, help_text="Such as 512Mi.")
+    gpu = serializers.IntegerField(required=False)
+
+
+def _word() -> serializers.CharField:
+    """A text that is taken as it is: blanks may be all that it is about."""
+    return serializers.CharField(allow_blank=True, trim_whitespace=False)
+
+
+class NewRunSerializer(PodOptionsSerializer):
+    """A run to launch. The experiment is made when it is new. Without a cluster, any that fits is chosen."""
+
+    project = serializers.CharField(required=False)
+    experiment = serializers.CharField(max_length=500)
+    name = serializers.CharField(required=False, max_length=250)
+    image = serializers.CharField()
+    command_line = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="What /bin/sh runs, as it is: &&, $HOME and pipes work. In place of command and args.",
+    )
+    command = serializers.ListField(
+        child=_word(), required=False, help_text="Words that no shell reads; Kubernetes fills in $(NAME)."
+    )
+    args = serializers.ListField(child=_word(), required=False)
+    env = serializers.DictField(child=_word(), required=False)
+    resources = RunResourcesSerializer(required=False)
+    deadline_seconds = serializers.IntegerField(
+        required=False, allow_null=True, help_text="For all attempts together, from the first Job on."
+    )
+    workers = serializers.IntegerField(required=False, help_text="How many pods run it at once; 1 by default.")
+    retries = serializers.IntegerField(
+        required=False,
+        help_text="How often a failure is tried again. Preemption, eviction and lost nodes always are, uncounted.",
+    )
+    retry_on = serializers.ListField(
+        child=serializers.ChoiceField(choices=[cause.value for cause in COUNTED]),
+        required=False,
+        help_text='Which failures; ["error", "out-of-memory"] by default.',
+    )
+    cluster = serializers.CharField(
+        required=False, allow_null=True, help_text="Without it, a cluster with room for all pods is chosen."
+    )
+    cluster_selector = serializers.DictField(
+        child=serializers.CharField(allow_blank=True),
+        required=False,
+        help_text='In place of cluster: the labels that the chosen one has, such as {"region": "eu"}.',
+    )
+    prefer = serializers.ChoiceField(
+        choices=[word.value for word in Prefer],
+        required=False,
+        help_text="In place of cluster: the lowest price, or the most room, among those that fit; price by default.",
+    )
+    params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class NewRunsSerializer(Strict):
+    """Several runs to launch, all or none of them."""
+
+    project = serializers.CharField(required=False)
+    runs = NewRunSerializer(many=True)
