@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -184,14 +185,15 @@ class RunViewSet(Ordered):
             rows = rows.filter(kind=query["kind"])
         rows = selectors.search_text(rows, query.get("q", ""))
         if query.get("filter"):
-            rows = rows.filter(pk__in=self._search(query["filter"]).rows.values("pk"))
+            # As conditions of this very query: within a query of its own Postgres once looked through it for each run.
+            rows = self._search(query["filter"], rows)
         return self.get_paginated_response(forms.shown_runs(self.ordered(rows, "-id")))
 
-    def _search(self, text: str) -> RunSearch:
+    def _search(self, text: str, among: QuerySet[Run]) -> QuerySet[Run]:
         scope = Experiment.objects.filter(deleted_at=None, **self.project_filter())
         name = self.request.query_params.get("experiment")
         pks = list((scope.filter(name=name) if name else scope).values_list("pk", flat=True))
-        return RunSearch(pks, filter_text=text, order_by=[], active=True)
+        return RunSearch(pks, filter_text=text, order_by=[], active=True, among=among).rows
 
     def retrieve(self, request: Request, run_id: str) -> Response:
         """One run with its latest values and its attempts."""

@@ -43,16 +43,24 @@ _PLAIN = "C"
 
 
 class RunSearch:
-    """The runs of some experiments that match a filter, in an order: MLflow's `filter` and `order_by`.
+    """The runs of some experiments that match a filter, in an order: MLflow's `filter` and `order_by`. `among` are
+    those that are looked through: all of the experiments unless it is given.
 
     Raises Invalid for what makes no sense.
     """
 
     def __init__(
-        self, experiment_pks: Sequence[int], *, filter_text: str, order_by: Sequence[str], active: bool | None
+        self,
+        experiment_pks: Sequence[int],
+        *,
+        filter_text: str,
+        order_by: Sequence[str],
+        active: bool | None,
+        among: QuerySet[Run] | None = None,
     ) -> None:
         self._experiments = list(experiment_pks)
-        rows = Run.objects.filter(experiment_id__in=self._experiments).alias(shown_start=SHOWN_START)
+        rows = Run.objects.all() if among is None else among
+        rows = rows.filter(experiment_id__in=self._experiments).alias(shown_start=SHOWN_START)
         if active is not None:
             rows = rows.filter(deleted_at__isnull=active)
         for comparison in parse_filter(filter_text):
