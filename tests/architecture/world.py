@@ -107,7 +107,7 @@ def small() -> World:
     artifacts.write(first, "notes/one.txt", io.BytesIO(b"one"))
     artifacts.write(first, "model/MLmodel", io.BytesIO(b"{}"))
     wish = {"experiment": "digits", "image": "busybox", "cluster": home.name}
-    pending = services.launch_wish(principal=Principal(user=person), project=project, wish=wish)
+    pending = services.launch_runs(principal=Principal(user=person), project=project, wishes=[wish])[0]
     # For long, so that pages say why it waits the first time as well as the last, however slow the machine is.
     Run.objects.filter(pk=pending.pk).update(created_at=timezone.now() - timedelta(hours=1))
     sample(home)

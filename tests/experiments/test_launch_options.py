@@ -21,7 +21,7 @@ HERE = {"node_selector": {"kubernetes.io/hostname": NODE}}
 
 def launch(principal: Principal, project: Project, *command: str, **options: Any) -> Run:
     wish = {"experiment": "digits", "image": "busybox", "command": list(command), **options}
-    return services.launch_wish(principal=principal, project=project, wish=wish)
+    return services.launch_runs(principal=principal, project=project, wishes=[wish])[0]
 
 
 def test_a_run_goes_where_its_selector_and_affinity_say(

@@ -273,7 +273,7 @@ def test_a_rerun_opens_the_form_filled_in_and_what_nobody_changes_stays_exactly_
     cluster = factories.cluster("home", nodes=0)
     factories.cluster("another", nodes=0)
     wish = {"experiment": "digits", "image": "python:3.11", "cluster": "home", **spec}
-    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    run = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])[0]
     address = f"/p/demo/runs/new?again={run.uid}"
     assert f'href="{address}"' in browser.get(f"/p/demo/runs/{run.uid}/").content.decode()
     form = browser.get(address).context["form"]
@@ -298,7 +298,7 @@ def test_the_form_offers_healthy_clusters_first_with_their_state_and_room(
     factories.cluster("z-well", nodes=1)
     factories.cluster("y-well", nodes=0)
     wish = {"experiment": "digits", "image": "x", "cluster": "z-well", "resources": {"gpu": 2}}
-    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    run = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])[0]
     answer = browser.get("/p/demo/runs/new")
     form = answer.context["form"]
     names = [name for name, _ in form.fields["cluster"].choices]
@@ -313,7 +313,7 @@ def test_the_form_offers_healthy_clusters_first_with_their_state_and_room(
 def test_cancel_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:
     factories.cluster("home", nodes=1)
     wish = {"experiment": "digits", "image": "python:3.11"}
-    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    run = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])[0]
     assert "Cancel the run" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
     browser.post(f"/p/demo/runs/{run.uid}/cancel")
     run.refresh_from_db()

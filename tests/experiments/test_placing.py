@@ -38,7 +38,7 @@ def fleet(project: Project) -> dict[str, Cluster]:
 
 
 def launch(principal: Principal, project: Project, **more: Any) -> Run:
-    return services.launch_wish(principal=principal, project=project, wish={**WISH, **ONE_GPU, **more})
+    return services.launch_runs(principal=principal, project=project, wishes=[{**WISH, **ONE_GPU, **more}])[0]
 
 
 def placed(run: Run) -> str:
@@ -197,7 +197,7 @@ def test_on_a_real_cluster_it_runs_and_leaves_nothing_there_between_attempts(
     Cluster.objects.filter(pk=real_cluster.pk).update(state="Healthy")
     factories.cluster("full", nodes=0)
     wish = {**WISH, "command": ["sh", "-c", "exit 5"], "retries": 1}
-    run = services.launch_wish(principal=principal, project=project, wish=wish)
+    run = services.launch_runs(principal=principal, project=project, wishes=[wish])[0]
     follow(run, RunState.QUEUED, RunState.STARTING, RunState.RUNNING)
     follow(run, RunState.PENDING)
     client = connect(real_cluster)

@@ -53,7 +53,7 @@ def run(principal: Principal, project: Project) -> Run:
 
 def launched(principal: Principal, project: Project, **more: Any) -> Run:
     wish = {"experiment": "digits", "image": "busybox", "command": ["true"], **more}
-    return services.launch_wish(principal=principal, project=project, wish=wish)
+    return services.launch_runs(principal=principal, project=project, wishes=[wish])[0]
 
 
 def settle(run: Run, rounds: int = 4) -> Run:

@@ -68,6 +68,12 @@ class NewRunSerializer(PodOptionsSerializer):
     )
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    matrix = serializers.DictField(
+        child=serializers.ListField(child=_word()),
+        required=False,
+        help_text='{"LR": ["0.1", "0.01"], "DEPTH": ["3", "5"]} launches a run for each combination, 500 at most. A '
+        "value is a param of its run and a variable of its environment; the runs share the tag flotilla.matrix.",
+    )
 
 
 class NewRunsSerializer(Strict):

@@ -200,10 +200,10 @@ class RunViewSet(Ordered):
         return self._shown(selectors.run(self.principal, run_id))
 
     def create(self, request: Request) -> Response:
-        """Launch one run, or `{"runs": […]}` together: all of them or none."""
-        several = isinstance(request.data, dict) and "runs" in request.data
-        body = (NewRunsSerializer if several else NewRunSerializer).read(request.data)
-        wishes = body["runs"] if several else [body]
+        """Launch one run, or those of `{"runs": […]}` or of a `matrix` together: all of them or none."""
+        listed = isinstance(request.data, dict) and "runs" in request.data
+        body = (NewRunsSerializer if listed else NewRunSerializer).read(request.data)
+        wishes, several = body["runs"] if listed else [body], listed or "matrix" in body
         project = self.project(Role.DEVELOPER)
         if self.dry_run:
             preview = services.preview_runs(principal=self.principal, project=project, wishes=wishes)

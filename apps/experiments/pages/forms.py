@@ -97,6 +97,11 @@ class LaunchForm(PodOptionsForm):
         widget=forms.Textarea(attrs={"rows": 3, **_LINES}),
         help_text="name=value, one a line: recorded with the run.",
     )
+    matrix = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "LR=0.1, 0.01", **_LINES}),
+        help_text="NAME=value, value, one a line: a run for each combination. The command reads $LR, say.",
+    )
     env = forms.CharField(
         label="Environment",
         required=False,
@@ -127,6 +132,13 @@ class LaunchForm(PodOptionsForm):
         """Pairs out of lines."""
         return self._kept("params", "params") or pairs(self.cleaned_data["params"])
 
+    def clean_matrix(self) -> dict[str, list[str]]:
+        """Lists out of lines."""
+        return {
+            name: [value.strip() for value in values.split(",") if value.strip()]
+            for name, values in pairs(self.cleaned_data["matrix"]).items()
+        }
+
     def clean_env(self) -> dict[str, str]:
         """Pairs out of lines."""
         return self._kept("env", "env") or pairs(self.cleaned_data["env"])
@@ -154,9 +166,10 @@ class LaunchForm(PodOptionsForm):
         return self._again.get(key) if self._again is not None and self._is_kept(name) else None
 
     def wish(self) -> dict[str, Any]:
-        """The arguments of `services.launch_wish`."""
+        """One of the wishes of `services.launch_runs`."""
         values = self.cleaned_data
         wish = {key: values[key] for key in ("experiment", "name", "image", "params", "env")} | self._place()
+        wish |= {"matrix": values["matrix"]} if values["matrix"] else {}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
         wish |= {"retries": values["retries"]} if values["retries"] is not None else {}

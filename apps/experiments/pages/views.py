@@ -27,6 +27,7 @@ from apps.experiments.models import Run
 from apps.experiments.pages import panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.pages.lists import by_name
+from apps.experiments.specs import matrix
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 PER_PAGE = 50
@@ -83,12 +84,12 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
     form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
     if request.method == "POST" and form.is_valid():
         try:
-            run = services.launch_wish(principal=request.principal, project=project, wish=form.wish(), rerun_of=again)
+            wishes = [form.wish()]
+            runs = services.launch_runs(principal=request.principal, project=project, wishes=wishes, rerun_of=again)
         except FlotillaError as error:
             put_error(form, error)
         else:
-            messages.success(request, f"{run} is on its way.")
-            return redirect("experiments:run", project=project.name, uid=run.uid)
+            return _launched(request, project, runs)
     context = {
         "project": project,
         "form": form,
@@ -98,6 +99,18 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
         "before": None if again else _before(project, initial["experiment"]),
     }
     return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
+
+
+def _launched(request: PageRequest, project: Project, runs: list[Run]) -> HttpResponse:
+    """On to the run, or to the runs of a matrix in their experiment's table."""
+    [run, *others] = runs
+    if not others:
+        messages.success(request, f"{run} is on its way.")
+        return redirect("experiments:run", project=project.name, uid=run.uid)
+    messages.success(request, f"{len(runs)} runs are on their way.")
+    [mark] = run.tags.filter(key=matrix.TAG).values_list("value", flat=True)
+    table = reverse("experiments:detail", args=[project.name, run.experiment.name])
+    return redirect(f"{table}?{urlencode({'filter': f'tags.`{matrix.TAG}` = {mark!r}'})}")
 
 
 @page(at_least=Role.DEVELOPER, part_of="experiments:launch")

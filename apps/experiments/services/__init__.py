@@ -13,7 +13,6 @@ from apps.experiments.services.launching import (
     cancel_run,
     launch_run,
     launch_runs,
-    launch_wish,
     preview_runs,
     rerun,
 )
@@ -57,7 +56,6 @@ __all__ = [
     "finish_logged_model",
     "launch_run",
     "launch_runs",
-    "launch_wish",
     "note_model_steps",
     "preview_runs",
     "register_version",

@@ -1,7 +1,9 @@
 """Launching, cancelling and repeating runs: they only store the wanted state; the reconcile brings it about."""
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 from django.conf import settings
@@ -25,12 +27,12 @@ from apps.experiments.services.away import why_away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
 from apps.experiments.specs import RunSpec, parse_spec
+from apps.experiments.specs.matrix import MAX_RUNS, combinations
 from apps.experiments.specs.places import Anywhere, Placing, parse_anywhere
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
 from apps.experiments.tracking.store import RUN_NAME_TAG
 
-MAX_TOGETHER = 100
 # How often experiments that others make at the same time are looked for again.
 _TRIES = 3
 
@@ -146,10 +148,12 @@ def launch_run(
 def launch_runs(
     *, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]], rerun_of: Run | None = None
 ) -> list[Run]:
-    """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`…
+    """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`… and
+    perhaps a `matrix`, of which each combination is a run.
 
     Needs the developer role.
     """
+    wishes = _each(wishes)
     specs = _specs(wishes)
     names = [str(wish.get("experiment") or "").strip() for wish in wishes]
     experiments = experiments_for(principal=principal, project=project, names=names)
@@ -170,17 +174,16 @@ def launch_runs(
 
 
 def _specs(wishes: Sequence[Mapping[str, Any]]) -> list[RunSpec]:
-    if not 1 <= len(wishes) <= MAX_TOGETHER:
-        raise Invalid(f"Launch 1 to {MAX_TOGETHER} runs together.", field="runs")
     return [parse_spec(wish) for wish in wishes]
 
 
-def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any], rerun_of: Run | None = None) -> Run:
-    """Launch one run from what a form or a request says; the experiment is made when it is new.
-
-    Needs the developer role.
-    """
-    return launch_runs(principal=principal, project=project, wishes=[wish], rerun_of=rerun_of)[0]
+def _each(wishes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A wish for each run. Raises Invalid for none, and for more than are launched together."""
+    asked = chain.from_iterable(combinations(wish, mark=uuid.uuid4().hex) for wish in wishes)
+    each = list(islice(asked, MAX_RUNS + 1))
+    if not 1 <= len(each) <= MAX_RUNS:
+        raise Invalid(f"Launch 1 to {MAX_RUNS} runs together.", field="runs")
+    return each
 
 
 def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> list[Run]:
@@ -295,6 +298,7 @@ class Preview:
 def preview_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]) -> Preview:
     """What a launch would make; nothing is stored. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
+    wishes = _each(wishes)
     specs = _specs(wishes)
     places = _places(
         [(spec, wish.get("cluster") or None, parse_anywhere(wish)) for spec, wish in zip(specs, wishes, strict=True)]
