@@ -137,6 +137,7 @@ STILL = {
     "Launched as": "never changes",
     "Run id": "never changes",
     "Log": "follows by itself",
+    "As YAML": "revisions never change",
     "Changes": "each line is of its own time",
     "Where it would go": "what is in it is asked for every half minute",
     "Use it": "never changes",

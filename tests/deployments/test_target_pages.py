@@ -1,5 +1,6 @@
 """Pages of targets: the table, what one allows, approvals, and the matrix of deployments and targets."""
 
+import html
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from apps.deployments import services
 from apps.deployments.models import Approval, Deployment, Placement, Target
 from apps.deployments.pages.matrix import MatrixRow
 from tests import factories
-from tests.deployments.places import arrive, reread
+from tests.deployments.places import arrive, arrive_on, reread
 from tests.deployments.test_placements import SPEC, revise
 from tests.deployments.test_placements import both as both
 from tests.deployments.test_policies import allow, at_gate
@@ -30,9 +31,9 @@ def signed_in(principal: Principal) -> Client:
     return client
 
 
-def text_of(html: str, row: str) -> str:
+def text_of(page: str, row: str) -> str:
     """What is to be read in the element with this id, up to the end of its row or section."""
-    part = re.search(rf'id="{row}".*?(?=</tr>|</section>)', html, re.DOTALL)
+    part = re.search(rf'id="{row}".*?(?=</tr>|</section>)', page, re.DOTALL)
     assert part, row
     return " ".join(re.sub(r"<[^>]+>", " ", part[0].partition(">")[2]).split())
 
@@ -46,6 +47,7 @@ def test_who_waits_for_whom_and_what_changes(
     mine, theirs = signed_in(bob), signed_in(developer)
     page = mine.get("/p/demo/approvals/").content.decode()
     said = text_of(page, f"approval-{row.pk}")
+    assert "The whole change" not in said, "a line says all of it"
     for part in (
         "app to us",
         "production on us",
@@ -75,6 +77,40 @@ def test_who_waits_for_whom_and_what_changes(
     assert "Approved by bob Fine." in text_of(done, f"decided-{row.pk}")
     story = mine.get("/p/demo/deployments/app/").content.decode()
     assert "Approved for us: Fine." in story and "Waiting for approval of us." in story
+
+
+def test_an_approver_sees_the_whole_of_a_change_on_every_page_and_by_rest(
+    app: Deployment, developer: Principal, bob: Principal, root: Principal
+) -> None:
+    allow(root, approval=True)
+    program = "import time\n" + "\n".join(f"step({number})  # {'x' * 40}" for number in range(9))
+    wide = {"env": {f"NAME_{number}": str(number) for number in range(9)} | {"PROMPT": "long " * 80 + "end"}}
+    services.deploy_revision(
+        principal=developer, deployment=app, changes={**wide, "command": ["python", "-c", program]}
+    )
+    arrive_on(app, "eu")
+    [row] = Approval.objects.all()
+    client = signed_in(bob)
+    whole = client.get(f"/api/v1/approvals/{row.pk}").json()["changes"]
+    assert client.get("/api/v1/deployments/app/revisions/2/changes").json() == {
+        "from_revision": 1, "revision": 2, "changes": whole,
+    }  # fmt: skip
+    assert {"field": "env.TAG", "before": "1", "after": ""} in whole and len(whole) == 12
+    for place in ("approvals/", "deployments/app/", "deployments/app/revisions/2/"):
+        page = client.get(f"/p/demo/{place}").content.decode()
+        [table] = re.findall(r'<table class="changed">.*?</table>', page, re.DOTALL)
+        shown = html.unescape(re.sub(r"<[^>]+>", "\n", table))
+        for change in whole:
+            for value in (change["field"], change["before"] or "not set", change["after"] or "not set"):
+                assert value in shown, (place, value)
+        assert "12 fields" in page
+    # The first has nothing before it, and any two can be compared.
+    first = client.get("/api/v1/deployments/app/revisions/1/changes").json()
+    assert first["from_revision"] is None and {"field": "env.TAG", "before": "", "after": "1"} in first["changes"]
+    back = client.get("/api/v1/deployments/app/revisions/1/changes?against=2").json()["changes"]
+    assert {"field": "env.TAG", "before": "", "after": "1"} in back
+    for wrong, status in (("9/changes", 404), ("2/changes?against=9", 404), ("2/changes?against=x", 400)):
+        assert client.get(f"/api/v1/deployments/app/revisions/{wrong}").status_code == status
 
 
 def test_a_policy_is_written_by_form_and_read_in_the_table(app: Deployment, root: Principal, bob: Principal) -> None:

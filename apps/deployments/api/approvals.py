@@ -15,19 +15,12 @@ from apps.core.api.viewsets import ServiceViewSet
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.deployments import selectors, services
+from apps.deployments.api.changes import ChangeSerializer
 from apps.deployments.models import Approval
 from apps.deployments.rollout.changes import changes_between
 from apps.deployments.rollout.policy import Decided
 
 STATE = OpenApiParameter("state", OpenApiTypes.STR, enum=[*map(str, Decided)], description="Waiting unless given.")
-
-
-class ChangeSerializer(serializers.Serializer[Any]):
-    """A field of the spec that the new revision changes."""
-
-    field = serializers.CharField(help_text="Such as resources.cpu.")
-    before = serializers.CharField(allow_blank=True)
-    after = serializers.CharField(allow_blank=True)
 
 
 class ApprovalSerializer(serializers.ModelSerializer[Approval]):

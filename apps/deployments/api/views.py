@@ -18,6 +18,7 @@ from apps.deployments import predict, selectors, services
 from apps.deployments.api import bodies
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
+from apps.deployments.api.changes import ChangeActions
 from apps.deployments.api.choices import AddTargetPreviewSerializer
 from apps.deployments.api.disruption import BudgetActions
 from apps.deployments.api.requests import RequestsSerializer
@@ -54,7 +55,7 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceViewSet):
+class DeploymentViewSet(BudgetActions, ChangeActions, ScalingActions, SpreadActions, ServiceViewSet):
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview"})

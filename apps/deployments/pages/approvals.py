@@ -1,5 +1,6 @@
 """The page of approvals: what waits for the reader, what waits for others, and what was decided lately."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,12 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Approval
+from apps.deployments.pages.comparing import Changes, changes_of
 from apps.deployments.pages.rows import who
-from apps.deployments.rollout.changes import Change, changes_between
 from apps.deployments.rollout.policy import Decided
 
 SHOWN = 50
 SHOWN_DECIDED = 10
-SHOWN_CHANGES = 5
 
 
 class CommentForm(forms.Form):
@@ -57,21 +57,10 @@ class ApprovalRow:
         """How it is rolled out, in a word."""
         return str(self.approval.rollout.strategy.get("kind") or "rolling")
 
-    @property
-    def changes(self) -> list[Change]:
+    @functools.cached_property
+    def changes(self) -> Changes:
         """What differs from the revision that serves."""
-        before = self.approval.rollout.from_revision
-        return changes_between(before.spec if before else None, self.approval.rollout.to_revision.spec)
-
-    @property
-    def first_changes(self) -> list[Change]:
-        """The first of them."""
-        return self.changes[:SHOWN_CHANGES]
-
-    @property
-    def more(self) -> int:
-        """How many changes are not shown."""
-        return max(0, len(self.changes) - SHOWN_CHANGES)
+        return changes_of(self.approval.rollout.from_revision, self.approval.rollout.to_revision)
 
 
 @page

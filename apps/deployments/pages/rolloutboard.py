@@ -8,6 +8,7 @@ from django.utils import timezone
 from apps.core.database.transitions import transitions_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Rollout, Stage
+from apps.deployments.pages.comparing import Changes, changes_of
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.pages.mirrors import shadow_of
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
@@ -130,6 +131,12 @@ class RolloutBoard:
         if rollout is None or (is_plain(rollout) and not self.taken_back):
             return near([])
         return near(waves_of(rollout, self.stages, self._runs, self.now))
+
+    @functools.cached_property
+    def changes(self) -> Changes:
+        """What the shown rollout changes of the revision that it came from."""
+        rollout = self.rollout
+        return changes_of(rollout.from_revision, rollout.to_revision) if rollout else Changes([])
 
     @property
     def short_waves(self) -> bool:

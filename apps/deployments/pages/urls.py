@@ -5,6 +5,7 @@ from django.urls import path
 from apps.deployments.pages import (
     access,
     approvals,
+    comparing,
     creating,
     disruption,
     edit,
@@ -41,6 +42,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/resources", resources.resources, name="resources"),
     path("p/<slug:project>/deployments/<slug:name>/edit", edit.edit, name="edit"),
     path("p/<slug:project>/deployments/<slug:name>/edit/preview", edit.edit, {"preview": True}, name="preview"),
+    path("p/<slug:project>/deployments/<slug:name>/revisions/<int:revision>/", comparing.compare, name="compare"),
     path("p/<slug:project>/deployments/<slug:name>/rollback/<int:revision>", views.rollback, name="rollback"),
     path("p/<slug:project>/deployments/<slug:name>/strategy", views.strategy, name="strategy"),
     path("p/<slug:project>/deployments/<slug:name>/follow", following.follow, name="follow"),

@@ -41,6 +41,28 @@ def shown_revision(of: Deployment, number: str) -> Revision:
     return of.current
 
 
+def revision_numbers(of: Deployment) -> QuerySet[Revision, int]:
+    """The numbers of its revisions, newest first."""
+    return Revision.objects.filter(deployment=of).order_by("-number").values_list("number", flat=True)
+
+
+def compared(of: Deployment, number: int, against: int | None = None) -> tuple[Revision | None, Revision]:
+    """A revision, and the one before it that it is compared with: `against`, or what its last rollout came from, or
+    the one before it; None for the first. Raises Missing where one is none of its revisions."""
+    rows = Revision.objects.filter(deployment=of)
+    after = rows.filter(number=number).first()
+    before = rows.filter(number=against).first() if against is not None else None
+    for asked, found in ((number, after), (against, before)):
+        if asked is not None and found is None:
+            raise Missing(f"{of.name} has no revision {asked}.", hint="Its page lists those that it has.")
+    assert after is not None  # noqa: S101 - it would be Missing
+    if against is None:
+        rolled = Rollout.objects.filter(to_revision=after).order_by("-id").select_related("from_revision").first()
+        before = rolled.from_revision if rolled is not None else None
+        before = before or rows.filter(number__lt=number).order_by("-number").first()
+    return before, after
+
+
 def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
     """The rollouts, newest first."""
     stages = Stage.objects.select_related("placement__target__cluster")
