@@ -150,12 +150,27 @@ def strategies(draw: st.DrawFn) -> Strategy:
         asked["steps"] = [{"mirror": less}, *waits, {"mirror": more}, *waits]
         asked["shadow_replicas"] = draw(st.sampled_from([None, 1, 3]))
     if asked["kind"] == "canary":
-        steps, least = draw(STEPS), 1
-        for step in steps:
-            if "set_weight" in step:
-                least = step["set_weight"] = max(least, step["set_weight"])
-        asked["steps"] = steps
+        asked["steps"] = growing(draw(STEPS))
+        if draw(st.booleans()):
+            asked["waves"] = in_parts(*(draw(STEPS) for _ in range(3)))
     return parse_strategy(asked)
+
+
+def growing(steps: list[dict[str, Any]], least: int = 1) -> list[dict[str, Any]]:
+    """The same steps, with weights that grow."""
+    steps = [dict(step) for step in steps]
+    for step in steps:
+        if "set_weight" in step:
+            least = step["set_weight"] = max(least, step["set_weight"])
+    return steps
+
+
+def in_parts(first: list[Any], second: list[Any], third: list[Any]) -> list[dict[str, Any]]:
+    """Waves with steps of their own: a and c in two of them, b in one."""
+    part = growing([*first, {"set_weight": 30}])
+    rest = growing(second, part[-1]["set_weight"])
+    waves = [{"targets": ["a", "c"], "steps": part, "soak_seconds": 60}, {"targets": ["a"], "steps": rest}]
+    return [*waves, {"targets": ["b", "c"], "steps": growing(third, part[-1]["set_weight"])}]
 
 
 EVENTS = st.lists(

@@ -312,6 +312,52 @@ def test_a_verdict_is_told_so_that_it_can_be_kept() -> None:
     assert decide(PLAN, at(6, abort="no"), seen("a 100, b 20 bad, c 20"), {}, NOW).verdict_reason == ""
 
 
+# 0 set_weight 10 on a and b · 1 promote b · 2 soak 60 s on both · 3 set_weight 50 and 4 pause on a · 5 promote a
+# · 6 promote c.
+TENTH = plan_of(
+    parse_strategy({
+        "kind": "canary",
+        "steps": [{"set_weight": 50}, {"pause": {}}],
+        "waves": [{"targets": ["a", "b"], "steps": [{"set_weight": 10}], "soak_seconds": 60}, {"targets": ["a"]},
+                  {"targets": ["c"], "steps": []}],
+    }), ["a", "b", "c"], fresh=(),
+)  # fmt: skip
+IN_PARTS = [
+    ("a part of both", at(0), "a 10 moving, b 10, c 0", {}, "a 10, b 10, c 0 @0 Progressing SettingWeight"),
+    ("one ends here, the other stays at its part", at(0), "a 10, b 10, c 0", {},
+     "a 10, b 100, c 0 @1 Progressing Promoting"),
+    ("both are watched", at(1), "a 10, b 100, c 0", {}, "a 10, b 100, c 0 @2 Progressing Soaking"),
+    ("each has to be well with what it has", at(2, ago=60), "a 10 moving, b 100, c 0", {},
+     "a 10, b 100, c 0 @2 Progressing Recovering"),
+    ("then the rest, by the steps of that wave", at(2, ago=60), "a 10, b 100, c 0", {},
+     "a 50, b 100, c 0 @3 Progressing SettingWeight"),
+    ("and all of it", at(4, promote=True), "a 50, b 100, c 0", {}, "a 100, b 100, c 0 @5 Progressing Promoting"),
+    ("a wave without steps is promoted at once", at(5), "a 100, b 100, c 0", {},
+     "a 100, b 100, c 100 @6 Progressing Promoting"),
+    ("a failure in the second part takes all of it back", at(4), "a 50 bad, b 100, c 0", {},
+     "a 0, b 0, c 0 @4 RollingBack RollingBack"),
+    ("an abort, too", at(2, abort="Enough"), "a 10, b 100, c 0", {}, "a 0, b 0, c 0 @2 RollingBack RollingBack"),
+    ("what is gated gets no part of it", at(0), "a 0, b 0, c 0", {"a": FROZEN}, "a 0, b 0, c 0 @0 Paused Frozen"),
+    ("nor by a full promotion", at(0, full=True), "a 0, b 0, c 0", {"a": FROZEN}, "a 0, b 0, c 0 @0 Paused Frozen"),
+    ("which waits for the part, and for no time", at(0, full=True), "a 10, b 10, c 0", {},
+     "a 10, b 100, c 0 @1 Progressing Promoting"),
+    ("and goes straight to the end of the next wave", at(1, full=True), "a 10, b 100, c 0", {},
+     "a 100, b 100, c 0 @5 Progressing Promoting"),
+    ("held for the rest it keeps its part", at(2, ago=60), "a 10, b 100, c 0", {"a": UNAPPROVED},
+     "a 10, b 100, c 0 @3 Paused WaitingForApproval"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "placements", "shut", "decided"), [row[1:] for row in IN_PARTS], ids=[row[0] for row in IN_PARTS]
+)
+def test_each_rule_of_a_target_that_gets_it_in_several_waves(
+    status: FleetStatus, placements: str, shut: Mapping[str, str], decided: str
+) -> None:
+    gates = {target: SHUT[reason] for target, reason in shut.items()}
+    assert said(decide(TENTH, status, seen(placements), {}, NOW, gates)) == decided
+
+
 def test_several_finished_steps_are_passed_at_once() -> None:
     plan: tuple[PlanStep, ...] = plan_of(parse_strategy({"waves": [{"targets": ["a"]}]}), ["a", "b"], fresh=())
     decision = decide(plan, at(0), seen("a 100, b 100"), {}, NOW)

@@ -106,6 +106,28 @@ def test_the_plan_by_waves(at: int, stands: dict[str, Any], label: str, says: tu
     assert (stands_at.state, stands_at.note, stands_at.share, stands_at.until) == says
 
 
+def test_each_wave_shows_its_own_steps_also_where_a_target_is_in_two_of_them() -> None:
+    asked = {
+        "kind": "canary",
+        "steps": [{"set_weight": 50}, {"pause": {}}],
+        "waves": [
+            {"targets": ["eu"], "steps": [{"set_weight": 10}], "soak_seconds": 600},
+            {"targets": ["eu"]},
+            {"targets": ["us"], "steps": []},
+        ],
+    }
+    plan = [step.to_json() for step in plan_of(parse_strategy(asked), ["eu", "us"], fresh=[])]
+    made = Rollout(plan=plan, step=2, step_since=NOW, state="Progressing")
+    there = stage("eu", 33)
+    there.weight = 50
+    waves = waves_of(made, [there, stage("us")], [], NOW)
+    assert [(wave.where, wave.state, wave.share, [step.label for step in wave.steps]) for wave in waves] == [
+        ("eu", "done", "", ["10\xa0%", "Soak 10\xa0m"]),
+        ("eu", "current", "50\xa0%, now 33\xa0%", ["50\xa0%", "Until promoted", "100\xa0%"]),
+        ("us", "next", "", ["100\xa0%"]),
+    ]
+
+
 PASSED = [
     # step, seconds, how, what its targets had, label and note
     (0, 42, How.DONE, {"eu": 25}, ("20\xa0%", "got 25\xa0%", "done")),

@@ -6,6 +6,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+import yaml
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +19,9 @@ from apps.core.models import AuditEntry, Project
 from apps.core.work.models import Work
 from apps.deployments import holdings, services
 from apps.deployments.models import Deployment, Placement, Rollout, Stage, Target
+from apps.deployments.pages.forms import a_canary
+from apps.deployments.pages.rolling import in_a_line
+from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import observing
 from apps.deployments.services.common import KIND, locked
 from tests import factories
@@ -276,6 +280,35 @@ def test_all_targets_go_back_to_one_revision_though_they_serve_different_ones(
     assert app.current is not None
     assert (app.current.number, app.current == app.stable) == (1, True), "what comes next can go back to it"
     assert app.health == "Healthy"
+
+
+def test_a_target_gets_a_part_in_one_wave_and_the_rest_in_a_later_one(
+    api: Client, root: Principal, app: Deployment
+) -> None:
+    waves = [
+        {"targets": ["eu"], "steps": [{"set_weight": 10}], "soak_seconds": 600},
+        {"targets": ["eu"], "steps": []},
+        {"targets": ["us"]},
+    ]
+    wish = {"env": {"TAG": "2"}, "strategy": {"waves": waves}}
+    answer = post(api, "/api/v1/deployments/app/revisions", wish)
+    assert answer.status_code == 201, answer.text
+    strategy = api.get("/api/v1/deployments/app").json()["strategy"]
+    assert strategy["waves"] == waves
+    assert in_a_line(parse_strategy(strategy)) == "canary, 2 steps, 3 waves, 2 of them by their own steps"
+    rollout = reread(app).rollouts.get(ended_at=None)
+    assert list(rollout.stages.values_list("placement__target__name", "wave")) == [("eu", 0), ("us", 2)]
+    arrive(app)
+    assert wanted(app) == {"eu": (1, 2, 10), "us": (1, 2, 0)}, "it is watched with its part"
+    services.promote(principal=root, deployment=app)
+    assert wanted(app) == {"eu": (1, 2, 100), "us": (1, 2, 0)}
+    arrive(app)
+    assert wanted(app) == {"eu": (1, 2, 100), "us": (1, 2, 50)}, "this wave goes by the strategy's steps"
+    services.abort(principal=root, deployment=app)
+    arrive(app)
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
+    said = yaml.safe_load(a_canary(reread(app)))
+    assert services.set_strategy(principal=root, deployment=app, strategy=said), "the example of the page holds"
 
 
 def test_a_cluster_that_is_given_up_takes_its_wave_along(root: Principal, app: Deployment) -> None:

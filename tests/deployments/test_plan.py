@@ -23,6 +23,13 @@ CHECKED = parse_strategy({
     "kind": "blue_green", "steps": [{"analyse": {}}, {"switch": {}}, {"analyse": {}}], "auto_promote_seconds": 60,
     "scale_down_delay_seconds": 0,
 })  # fmt: skip
+# Staging, a tenth of a, the rest of a, then b and c together.
+TENTH = in_waves(
+    {"targets": ["staging"], "steps": []},
+    {"targets": ["a"], "steps": [{"set_weight": 10}], "soak_seconds": 60},
+    {"targets": ["a"], "steps": [{"set_weight": 50}, {"pause": {}}]},
+    {"targets": ["b", "c"]},
+)
 STAGED = in_waves({"targets": ["staging"], "soak_seconds": 60}, {"targets": ["us", "eu"]})
 
 PLANS = [
@@ -52,6 +59,17 @@ PLANS = [
      "preview 0 eu|switch 0 eu|keep 0 eu 30|promote 0 eu,us"),
     ("shadow: what a person has written, then promoted", parse_strategy({"kind": "shadow"}), ["eu", "us"], "us",
      "mirror 0 eu 20|pause 0 eu 60|mirror 0 eu 100|pause 0 eu|promote 0 eu,us"),
+    ("a part of a target first, and each wave by its own steps", TENTH, ["a", "b", "c", "staging"], "",
+     "promote 0 staging|set_weight 1 a 10|soak 1 a 60|set_weight 2 a 50|pause 2 a|promote 2 a|"
+     "set_weight 3 b,c 20|pause 3 b,c|promote 3 b,c"),
+    ("what goes on and what ends in one wave", in_waves({"targets": ["a", "b"]}, {"targets": ["a"], "steps": []}),
+     ["a", "b"], "", "set_weight 0 a,b 20|pause 0 a,b|promote 0 b|promote 1 a"),
+    ("a fresh one waits for its last wave, and a wave of nothing else is none", TENTH, ["a", "b"], "a",
+     "promote 0 a|set_weight 1 b 20|pause 1 b|promote 1 b"),
+    ("blue-green: each wave by its own steps",
+     parse_strategy({"waves": [{"targets": ["eu"], "steps": [{"analyse": {}}]}, {"targets": ["us"]}]}, BLUE_GREEN),
+     ["eu", "us"], "", "preview 0 eu|analyse 0 eu|pause 0 eu|switch 0 eu|keep 0 eu 30|promote 0 eu|"
+     "preview 1 us|pause 1 us|switch 1 us|keep 1 us 30|promote 1 us"),
     ("all fresh", STAGED, ["staging", "eu", "lab"], "staging,eu,lab",
      "promote 0 staging|soak 0 staging 60|promote 1 eu|promote 2 lab"),
 ]  # fmt: skip

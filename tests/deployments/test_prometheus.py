@@ -24,6 +24,7 @@ from apps.deployments.rollout.figures import by_prometheus
 from apps.deployments.rollout.promql import PLACEHOLDERS, Names, Series, Silent, filled_in, series_in
 from apps.deployments.rollout.verdicts import Outcome
 from controlplane.embedded.waiting import wait_for
+from tests.deployments.places import place_of
 from tests.deployments.prometheus import Answer, real_prometheus, serving
 from tests.deployments.test_measuring import canary
 
@@ -298,6 +299,15 @@ def test_a_source_is_its_admins_and_its_token_nobodys(
     with pytest.raises(Conflict):
         services.create_source(principal=root, project=demo, name="prod", address="http://other")
     services.set_strategy(principal=developer, deployment=digits, strategy=wish)
+    one = [{"targets": [place_of(digits).target.name], "steps": wish["steps"]}]
+    wave = {"kind": "canary", "steps": [{"set_weight": 50}], "waves": one}
+    services.set_strategy(principal=developer, deployment=digits, strategy=wave)
+    with pytest.raises(Conflict, match="is asked by the analyses of digits"):
+        services.delete_source(principal=root, source=MetricsSource.objects.get(name="prod"))
+    with pytest.raises(FlotillaError, match="no metrics source 'dev'") as caught:
+        elsewhere = json.loads(json.dumps(wave).replace('"prod"', '"dev"'))
+        services.set_strategy(principal=developer, deployment=digits, strategy=elsewhere)
+    assert getattr(caught.value, "field", "") == "strategy.waves[0].steps[1].analyse.source"
     seen = api.get("/api/v1/metrics-sources/prod/")
     assert (seen.json()["has_token"], seen.json()["address"]) == (True, None)
     assert "hush" not in seen.content.decode()

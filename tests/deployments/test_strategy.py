@@ -85,6 +85,35 @@ def test_a_shadow_brings_steps_that_end_with_a_person_and_a_rollback_of_its_own(
     assert parse_strategy({"kind": "canary"}, parse_strategy(whole)) == parse_strategy({"kind": "canary"})
 
 
+IN_STEPS: dict[str, Any] = {
+    "kind": "canary",
+    "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}],
+    "waves": [
+        {"targets": ["staging"], "steps": []},
+        {"targets": ["a"], "steps": [{"set_weight": 10}, {"analyse": HEALTH}], "soak_seconds": 600},
+        {"targets": ["a"]},
+        {"targets": ["b", "c"], "steps": [{"set_weight": 50}, {"pause": {}}]},
+    ],
+    **NUMBERS,
+}
+
+
+def test_a_wave_may_have_steps_of_its_own_and_bring_a_target_a_part_first() -> None:
+    strategy = parse_strategy(IN_STEPS)
+    assert strategy.to_json() == IN_STEPS
+    assert [wave.steps and len(wave.steps) for wave in strategy.waves] == [(), 2, None, 2]
+    assert [place for place, step in strategy.all_steps if step.do is Do.PAUSE] == [
+        "strategy.steps[1]", "strategy.waves[3].steps[1]",
+    ]  # fmt: skip
+    # Without what it names there is nothing left of two waves; another kind knows none of these steps.
+    assert strategy.without("a").waves == (Wave(("staging",), steps=()), strategy.waves[3])
+    alone = (Wave(("staging",)), Wave(("a",)), Wave(("b", "c")))
+    assert parse_strategy({"kind": "rolling"}, strategy).waves == parse_strategy({"kind": "shadow"}, strategy).waves
+    assert parse_strategy({"kind": "rolling"}, strategy).waves == alone
+    shares = {"kind": "shadow", "steps": [{"mirror": 100}], "waves": [{"targets": ["a"], "steps": [{"mirror": 5}]}]}
+    assert parse_strategy(shares).mirrors_shares, "a cluster has to know how to, whichever wave asks for it"
+
+
 def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
     had = parse_strategy(WHOLE)
     assert parse_strategy({"max_surge": 3}, had).to_json() == {**WHOLE, "max_surge": 3}
@@ -95,6 +124,7 @@ def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
     assert parse_strategy({"kind": "canary"}, rolling).on_failure is OnFailure.ROLLBACK
 
 
+EU_TWICE: dict[str, Any] = {"kind": "canary", "steps": [{"set_weight": 20}, {"pause": {}}, {"set_weight": 50}]}
 REFUSED = [
     ([], "strategy", "an object"),
     ({"kind": "mirror"}, "strategy.kind", "rolling, canary, blue_green, shadow, recreate"),
@@ -153,7 +183,21 @@ REFUSED = [
     ({"waves": [{"targets": [1]}]}, "strategy.waves[0].targets", "a list of names"),
     ({"waves": [{"targets": "eu"}]}, "strategy.waves[0].targets", "a list of names"),
     ({"waves": [{"targets": ["eu"]}, {"targets": ["us", "eu"]}]}, "strategy.waves[1].targets", "in one wave"),
-    ({"waves": [{"targets": ["eu", "eu"]}]}, "strategy.waves[0].targets", "in one wave"),
+    ({"waves": [{"targets": ["eu", "eu"]}]}, "strategy.waves[0].targets", "eu is named twice in this wave"),
+    ({"kind": "blue_green", "waves": [{"targets": ["eu"]}, {"targets": ["eu"]}]}, "strategy.waves[1].targets",
+     "in one wave"),
+    ({"waves": [{"targets": ["eu"], "steps": []}]}, "strategy.waves[0].steps", "without steps has none in its waves"),
+    ({**EU_TWICE, "waves": [{"targets": ["eu"], "steps": {}}]}, "strategy.waves[0].steps", "a list"),
+    ({**EU_TWICE, "waves": [{"targets": ["eu"], "steps": [{"mirror": 5}]}]}, "strategy.waves[0].steps[0].mirror",
+     "nothing that Flotilla knows"),
+    ({**EU_TWICE, "waves": [{"targets": ["eu"], "steps": [{"pause": {}}]}, {"targets": ["eu"]}]},
+     "strategy.waves[0].targets", "brings eu nothing, and it goes on in wave 2"),
+    ({**EU_TWICE, "waves": [{"targets": ["eu"], "steps": [{"set_weight": 30}]}, {"targets": ["us", "eu"]}]},
+     "strategy.waves[1]", "Wave 2 would take eu from 30 %, which it has from wave 1, to 20 %"),
+    ({**EU_TWICE, "waves": [{"targets": ["eu"]}, {"targets": ["eu"], "steps": [{"pause": {}}, {"set_weight": 5}]}]},
+     "strategy.waves[1].steps[1].set_weight", "from 50 %, which it has from wave 1, to 5 %"),
+    ({"kind": "shadow", "waves": [{"targets": ["eu"], "steps": [{"pause": {}}]}]}, "strategy.waves[0].steps[0]",
+     "begins with a mirror"),
     ({"waves": [{"targets": ["eu"], "soak": 5}]}, "strategy.waves[0].soak", "nothing that Flotilla knows"),
     ({"waves": [{"targets": ["eu"], "soak_seconds": -1}]}, "strategy.waves[0].soak_seconds", "from 0 to 604800"),
 ]  # fmt: skip

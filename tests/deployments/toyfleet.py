@@ -262,9 +262,14 @@ class World:
         assert all(_rank(decision.shares[target]) >= _rank(share) for target, share in had.items())
         if before.paused and not before.state.is_final:
             assert decision.shares == had
-        wave_of = {target: step.wave for step in self.plan for target in step.targets}
-        begun = max((wave_of[target] for target, share in decision.shares.items() if share), default=0)
-        assert all(share == ALL for target, share in decision.shares.items() if wave_of[target] < begun)
+        first = {target: step.wave for step in reversed(self.plan) for target in step.targets}
+        last = {target: step.wave for step in self.plan for target in step.targets}
+        begun = max((first[target] for target, share in decision.shares.items() if share), default=0)
+        assert all(share == ALL for target, share in decision.shares.items() if last[target] < begun)
+        told = self.plan[: decision.step + 1]
+        for target, share in decision.shares.items():
+            brought = [step.brings for step in told if step.brings is not None and target in step.targets]
+            assert share in (NOTHING, *brought), f"{target} gets what no step of its waves has brought"
 
     def _may_pass(self, index: int, before: FleetStatus) -> None:
         """A wait is passed by its own clock, its own verdict, or a person's word for just this one."""

@@ -13,6 +13,15 @@ STRATEGIES: list[dict[str, Any]] = [
         "waves": [{"targets": ["eu"], "soak_seconds": 5}, {"targets": ["us"]}],
     },
     {"kind": "canary", "on_failure": "hold", "waves": [{"targets": ["us"]}]},
+    {
+        "kind": "canary",
+        "steps": [{"set_weight": 50}, {"pause": {"seconds": 5}}],
+        "waves": [
+            {"targets": ["us"], "steps": [{"set_weight": 10}], "soak_seconds": 5},
+            {"targets": ["us"]},
+            {"targets": ["eu"], "steps": [{"analyse": {"interval_seconds": 2, "count": 2}}]},
+        ],
+    },
     {"kind": "blue_green", "auto_promote_seconds": 5, "waves": [{"targets": ["eu"]}, {"targets": ["us"]}]},
     {"kind": "shadow", "steps": [{"mirror": 20}, {"pause": {"seconds": 5}}, {"mirror": 100}, {"pause": {}}]},
     {

@@ -24,7 +24,9 @@ class StrategySerializer(Strict):
     waves = serializers.ListField(
         child=serializers.DictField(),
         required=False,
-        help_text='Targets that go together, in order: {"targets": ["staging"], "soak_seconds": 60}.',
+        help_text='Targets that go together, in order: {"targets": ["staging"], "soak_seconds": 60}. Each may have '
+        '"steps" of its own; [] are none. A canary or a shadow may name a target in several waves, the last of which '
+        "promotes it.",
     )
     on_failure = serializers.ChoiceField(choices=[word.value for word in OnFailure], required=False)
     max_surge = serializers.IntegerField(required=False)

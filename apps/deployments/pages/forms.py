@@ -293,7 +293,7 @@ def a_canary(deployment: Deployment) -> str:
     """An example over the deployment's own targets: the first of several goes ahead."""
     steps = ["set_weight: 20", "pause: {seconds: 300}", "analyse: {interval_seconds: 10, count: 6}", "set_weight: 50"]
     lines = ["kind: canary", "steps:", *(f"  - {step}" for step in steps), "  - pause: {}  # until somebody promotes"]
-    return "\n".join([*lines, *_in_waves(deployment), "on_failure: rollback"])
+    return "\n".join([*lines, *_in_waves(deployment, by_parts=True), "on_failure: rollback"])
 
 
 def a_blue_green(deployment: Deployment) -> str:
@@ -314,11 +314,16 @@ def a_shadow(deployment: Deployment) -> str:
     return "\n".join([*lines, *_in_waves(deployment)])
 
 
-def _in_waves(deployment: Deployment) -> list[str]:
+def _in_waves(deployment: Deployment, *, by_parts: bool = False) -> list[str]:
+    """The first goes ahead, and of the next one a part before all others."""
     names = [place.target.name for place in deployment.places]
     if len(names) < 2:
         return []
-    lines = ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
+    lines = ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600"]
+    if by_parts:
+        own = ["    steps:  # of this wave alone: a tenth of it first", "      - set_weight: 10"]
+        lines += [f"  - targets: [{names[1]}]", *own, "    soak_seconds: 3600"]
+    lines += ["  - targets:"]
     return [*lines, *(f"      - {name}" for name in names[1:])]
 
 

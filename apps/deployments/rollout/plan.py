@@ -1,7 +1,7 @@
 """The plan of a rollout: strategy × targets → a flat list of steps that is fixed when the rollout begins. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.deployments.rollout.steps import Do, Step
@@ -56,46 +56,49 @@ class PlanStep:
 
 
 def plan_of(strategy: Strategy, targets: Sequence[str], *, fresh: Collection[str]) -> tuple[PlanStep, ...]:
-    """For each wave the strategy's steps, then `promote`, then `soak` where the wave has one.
+    """For each wave its own steps or the strategy's, then `promote`, then `soak` where the wave has one.
 
-    `targets` are those that the deployment is placed on, by name; those that no wave names go last, together. `fresh`
-    ones serve nothing yet, so there is nothing to weigh the new revision against: they get it with their wave's
-    `promote`.
+    `targets` are those that the deployment is placed on, by name; those that no wave names go last, together. One that
+    stands in several waves is promoted by the last of them. `fresh` ones serve nothing yet, so there is nothing to
+    weigh the new revision against: they get it with the `promote` of their last wave.
     """
     plan: list[PlanStep] = []
-    for number, wave in enumerate(_waves(strategy, targets)):
+    waves = list(_waves(strategy, targets, fresh))
+    for number, wave in enumerate(waves):
         serving = tuple(target for target in wave.targets if target not in fresh)
         if serving:
             plan += [
                 PlanStep(step.do, number, serving, step.weight, step.seconds, step.analysis)
-                for step in _steps_of(strategy)
+                for step in _steps_of(strategy, wave)
             ]
-        plan.append(PlanStep(Do.PROMOTE, number, wave.targets))
+        later = {target for each in waves[number + 1 :] for target in each.targets}
+        if ends := tuple(target for target in wave.targets if target not in later):
+            plan.append(PlanStep(Do.PROMOTE, number, ends))
         if wave.soak_seconds:
             plan.append(PlanStep(Do.SOAK, number, wave.targets, seconds=wave.soak_seconds))
     return tuple(plan)
 
 
-def _steps_of(strategy: Strategy) -> Sequence[Step]:
+def _steps_of(strategy: Strategy, wave: Wave) -> Sequence[Step]:
     """The steps before the promotion, with those that a kind of strategy has beside what a person has written."""
+    steps = strategy.steps if wave.steps is None else wave.steps
     if strategy.kind is not Kind.BLUE_GREEN:
-        return strategy.steps
+        return steps
     switch = Step(Do.SWITCH)
-    at = strategy.steps.index(switch) if switch in strategy.steps else len(strategy.steps)
-    before, after = strategy.steps[:at], strategy.steps[at + 1 :]
+    at = steps.index(switch) if switch in steps else len(steps)
+    before, after = steps[:at], steps[at + 1 :]
     waits = [] if strategy.auto_promote_seconds == 0 else [Step(Do.PAUSE, seconds=strategy.auto_promote_seconds)]
     keeps = [Step(Do.KEEP, seconds=delay)] if (delay := strategy.scale_down_delay_seconds) else []
     return [Step(Do.PREVIEW), *before, *waits, switch, *after, *keeps]
 
 
-def _waves(strategy: Strategy, targets: Sequence[str]) -> Iterator[Wave]:
-    """The waves with those of their targets that there are, and one for the rest."""
-    left = dict.fromkeys(targets)
-    for wave in strategy.waves:
-        placed = tuple(target for target in wave.targets if target in left)
-        for target in placed:
-            del left[target]
+def _waves(strategy: Strategy, targets: Sequence[str], fresh: Collection[str]) -> Iterator[Wave]:
+    """The waves with those of their targets that get anything there, and one for the rest."""
+    last = {target: number for number, wave in enumerate(strategy.waves) for target in wave.targets}
+    for number, wave in enumerate(strategy.waves):
+        here = (target for target in wave.targets if target in targets)
+        placed = tuple(target for target in here if target not in fresh or last[target] == number)
         if placed:
-            yield Wave(placed, wave.soak_seconds)
-    if left:
-        yield Wave(tuple(left))
+            yield replace(wave, targets=placed)
+    if left := tuple(dict.fromkeys(target for target in targets if target not in last)):
+        yield Wave(left)

@@ -12,7 +12,7 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.deployments.rollout.steps import MAX_WAIT_SECONDS, Do, Step, parse_steps, required
-from apps.deployments.rollout.waves import Wave, parse_waves
+from apps.deployments.rollout.waves import Wave, check_course, for_other_steps, parse_waves
 from apps.deployments.specs import MAX_REPLICAS, an_object, refuse_unknown, whole
 
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
@@ -98,7 +98,14 @@ class Strategy:
     def mirrors_shares(self) -> bool:
         """Whether it copies a part of the requests anywhere: then its clusters have to know how to, which they do from
         the Gateway API 1.3 on."""
-        return any(step.do is Do.MIRROR and step.weight is not None and step.weight < 100 for step in self.steps)
+        return any(step.do is Do.MIRROR and step.weight is not None and step.weight < 100 for _, step in self.all_steps)
+
+    @property
+    def all_steps(self) -> list[tuple[str, Step]]:
+        """Its own steps and those of its waves, each with the field that it stands in."""
+        lists = [("strategy.steps", self.steps)]
+        lists += [(f"strategy.waves[{n}].steps", wave.steps) for n, wave in enumerate(self.waves) if wave.steps]
+        return [(f"{place}[{at}]", step) for place, steps in lists for at, step in enumerate(steps)]
 
     def most_beside(self, replicas: int) -> int:
         """The most replicas that a rollout over so many has beside them for a while."""
@@ -152,7 +159,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
     strategy = Strategy(
         kind=kind,
         steps=_steps(value.get("steps"), kind, default.steps if same else ()),
-        waves=parse_waves(value["waves"]) if value.get("waves") is not None else default.waves,
+        waves=_waves(value.get("waves"), kind, default.waves, same_kind=same),
         on_failure=OnFailure(waits),
         max_surge=whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
         max_unavailable=whole(
@@ -167,6 +174,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
         ),
         **_of_kind(value, kind, default if same else Strategy()),
     )
+    check_course(strategy.waves, strategy.steps, STEPS_OF.get(kind, ()))
     if strategy.max_surge == 0 and strategy.max_unavailable == 0:
         raise Invalid(
             "max_surge and max_unavailable can't both be 0: no replica could ever be replaced.",
@@ -203,6 +211,12 @@ def _steps(value: Any, kind: Kind, default: tuple[Step, ...]) -> tuple[Step, ...
     if value is None:
         return default or standard
     return parse_steps(value, "strategy.steps", STEPS_OF[kind]) or standard
+
+
+def _waves(value: Any, kind: Kind, default: tuple[Wave, ...], *, same_kind: bool) -> tuple[Wave, ...]:
+    if value is not None:
+        return parse_waves(value, STEPS_OF.get(kind, ()))
+    return default if same_kind else for_other_steps(default)
 
 
 def _one_of(value: Any, place: str, words: tuple[str, ...], default: str) -> str:

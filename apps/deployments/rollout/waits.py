@@ -1,6 +1,6 @@
 """Why a step of a rollout over several targets is not done. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from apps.deployments.rollout.refusals import REFUSED
 from apps.deployments.rollout.seen import Fleet, PlacementSeen
 from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import OnFailure
-from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
+from apps.deployments.rollout.traffic import NOTHING, Phase, Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.rollout.windows import until_text
 from apps.deployments.states import RolloutState
@@ -38,7 +38,7 @@ def wait_of(fleet: Fleet, index: int, since: datetime, promote: bool) -> Wait | 
         return _wait_for_end(fleet)
     step = fleet.plan[index]
     if step.brings is not None:
-        if fleet.status.full and step.do is not Do.PROMOTE:
+        if fleet.status.full and _is_passed_by(fleet, index):
             return None
         return _wait_for_gates(fleet, step, step.brings) or _wait_for_share(fleet, step, step.brings)
     if fleet.status.full:
@@ -48,10 +48,17 @@ def wait_of(fleet: Fleet, index: int, since: datetime, promote: bool) -> Wait | 
     if promote:
         return None
     if step.do is Do.SOAK:
-        return _wait_for_soak(fleet, step, since)
+        return _wait_for_soak(fleet, index, since)
     if step.do is Do.KEEP:
-        return _wait_for_delay(fleet, step, since)
+        return _wait_for_delay(fleet, index, since)
     return _wait_for_pause(fleet, index, since)
+
+
+def _is_passed_by(fleet: Fleet, index: int) -> bool:
+    """Whether a later step of the same wave brings all of its targets more: it is that which has to be waited for."""
+    step = fleet.plan[index]
+    later = (each for each in fleet.plan[index + 1 :] if each.wave == step.wave and each.brings is not None)
+    return any(set(step.targets) <= set(each.targets) for each in later)
 
 
 def _wait_for_gates(fleet: Fleet, step: PlanStep, share: Share) -> Wait | None:
@@ -126,26 +133,27 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
 
 
-def _wait_for_delay(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
+def _wait_for_delay(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     """The former revision is kept for a while, to go back to at once."""
+    step = fleet.plan[index]
     kept = f"The former revision is kept for {_span(step)} on {names_of(list(fleet.placed(step.targets)))}."
-    return _wait_for_time(fleet, step, since, Share(100, Phase.SWITCHED), "KeepingOld", kept)
+    return _wait_for_time(fleet, index, since, "KeepingOld", kept)
 
 
-def _wait_for_soak(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
+def _wait_for_soak(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     """Its time passes, and at the end of it all is well: what is just being repaired is no ground to go on upon."""
+    step = fleet.plan[index]
     seen = list(fleet.placed(step.targets))
     watched = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
-    return _wait_for_time(fleet, step, since, ALL, "Soaking", watched)
+    return _wait_for_time(fleet, index, since, "Soaking", watched)
 
 
-def _wait_for_time(
-    fleet: Fleet, step: PlanStep, since: datetime, share: Share, reason: str, message: str
-) -> Wait | None:
+def _wait_for_time(fleet: Fleet, index: int, since: datetime, reason: str, message: str) -> Wait | None:
+    step = fleet.plan[index]
     due = since + timedelta(seconds=step.seconds or 0)
     if fleet.now < due:
         return Wait(RolloutState.PROGRESSING, reason, message, due)
-    return _wait_for_recovery(list(fleet.placed(step.targets)), share, _wave_of(fleet))
+    return _wait_for_recovery(list(fleet.placed(step.targets)), fleet.shares_at(index), _wave_of(fleet))
 
 
 def _wait_for_analysis(fleet: Fleet, index: int, promote: bool) -> Wait | None:
@@ -168,12 +176,14 @@ def _wait_for_end(fleet: Fleet) -> Wait:
     everywhere = list(fleet.placements.values())
     serve = "serves" if len(everywhere) == 1 else "serve"
     done = f"{names_of(everywhere)} {serve} the new revision." if everywhere else "No target is left."
-    return _wait_for_recovery(everywhere, ALL, "the end") or Wait(RolloutState.HEALTHY, "Complete", done)
+    return _wait_for_recovery(everywhere, fleet.shares_at(len(fleet.plan)), "the end") or Wait(
+        RolloutState.HEALTHY, "Complete", done
+    )
 
 
-def _wait_for_recovery(seen: Sequence[PlacementSeen], share: Share, held: str) -> Wait | None:
-    """Those that were there with this share, and are not well just now."""
-    behind = [placement for placement in seen if not placement.is_at(share)]
+def _wait_for_recovery(seen: Sequence[PlacementSeen], shares: Mapping[str, Share], held: str) -> Wait | None:
+    """Those that were there with their shares, and are not well just now."""
+    behind = [placement for placement in seen if not placement.is_at(shares[placement.target])]
     here, _ = here_and_away(behind)
     return _wait_for(
         behind, "Recovering", f"Waits until {names_of(here)} {'is' if len(here) == 1 else 'are'} ready.", held

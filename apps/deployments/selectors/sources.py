@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from apps.core.access import Principal, get_scoped
 from apps.core.states import Role
@@ -23,9 +23,10 @@ def source(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scop
 def users_of_source(of: MetricsSource, *, limit: int = 5) -> list[str]:
     """The names of the first deployments whose strategy asks it, or whose rollout under way does."""
     steps = {"steps": [{"analyse": {"source": of.name}}]}
+    asks = Q(strategy__contains=steps) | Q(strategy__contains={"waves": [steps]})
     mine = Deployment.objects.filter(project=of.project_id)
-    names = set(mine.filter(strategy__contains=steps).order_by("name").values_list("name", flat=True)[:limit])
-    rolling = Rollout.objects.filter(deployment__in=mine, state__in=UNFINISHED, strategy__contains=steps)
+    names = set(mine.filter(asks).order_by("name").values_list("name", flat=True)[:limit])
+    rolling = Rollout.objects.filter(asks, deployment__in=mine, state__in=UNFINISHED)
     names |= set(rolling.order_by("deployment__name").values_list("deployment__name", flat=True)[:limit])
     return sorted(names)[:limit]
 

@@ -6,7 +6,6 @@ from apps.clusters.connect.checks import is_before, version_of
 from apps.core.errors import Invalid
 from apps.deployments.models import Target
 from apps.deployments.rollout.gateway import ENGINE
-from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import Kind, Strategy
 
 # The first version whose standard channel mirrors a share of the requests; an earlier one knows all of them or none.
@@ -17,7 +16,6 @@ def check_mirror(strategy: Strategy, targets: Iterable[Target]) -> None:
     """Raise Invalid for the first of the targets on which a shadow could not be sent what its steps ask for."""
     if strategy.kind is not Kind.SHADOW:
         return
-    shares = any(step.do is Do.MIRROR and step.weight != 100 for step in strategy.steps)
     for target in targets:
         if not target.gateway:
             raise Invalid(
@@ -27,7 +25,7 @@ def check_mirror(strategy: Strategy, targets: Iterable[Target]) -> None:
             )
         # What the last check of the cluster could not read the Gateway tells.
         version = version_of(target.cluster.check_report, ENGINE)
-        if shares and is_before(version, SHARES_SINCE):
+        if strategy.mirrors_shares and is_before(version, SHARES_SINCE):
             raise Invalid(
                 f"{target.cluster.name} has the Gateway API {version}, which mirrors all requests or none.",
                 field="strategy.steps",

@@ -108,7 +108,8 @@ def started(
     )
     said = "It has served here before: none of its steps is waited for." if has_passed else message
     log(rollout, from_state="", to_state=rollout.state, message=said, actor=by.label)
-    wave_of = {target: step.wave for step in plan for target in step.targets}
+    # One that stands in several waves is told of with its first.
+    wave_of = {target: step.wave for step in reversed(plan) for target in step.targets}
     Stage.objects.bulk_create(
         Stage(rollout=rollout, placement=place, wave=wave_of[place.target.name], state=RolloutState.PENDING)
         for place in places
