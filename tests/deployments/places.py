@@ -34,6 +34,10 @@ def _arrive(pk: int) -> None:
     serving, count = placement.serving, placement.desired_replicas
     number = serving.number if serving else 0
     seen = {number: ObservedRevision(count, count, count)} if serving else {}
+    if placement.coming is not None and 0 < placement.weight < 100:
+        # Beside as many as make the weight a ratio.
+        beside = max(1, count * placement.weight // (100 - placement.weight))
+        seen[placement.coming.number] = ObservedRevision(beside, beside, beside)
     decision = Decision(
         {number: count} if serving else {}, RolloutState.HEALTHY, "Complete", "All ready.", count, 0, True
     )

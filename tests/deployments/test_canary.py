@@ -33,12 +33,35 @@ def test_a_weight_is_a_ratio_of_replicas(desired: int, weight: int, stable: int,
 
 @pytest.mark.parametrize("weight", [20, 50, 80, 99])
 def test_a_stable_revision_that_an_autoscaler_counts_is_never_shrunk(weight: int) -> None:
-    spec, seen = CanarySpec(4, 1, 2, weight, keeps_stable=True), {1: Seen(4, 4, 4)}
+    spec, seen = CanarySpec(4, 1, 2, weight, scaler="Autoscaler app"), {1: Seen(4, 4, 4)}
     for _ in range(5):
         replicas = decide(spec, status(), seen, NOW).replicas
         assert replicas[1] == 4
         seen = {number: Seen(count, count, count) for number, count in replicas.items()}
     assert replicas[2] == spec.canary_share
+
+
+@pytest.mark.parametrize(
+    ("desired", "weight", "scaler", "reason", "says"),
+    [
+        (4, 20, "", "WeightReached", "20 % of the requests."),
+        (4, 50, "Autoscaler app", "WeightReached", "50 % of the requests."),
+        (3, 75, "", "WeightReached", "ready beside 1 of revision 1: 75 % of the requests."),
+        (2, 20, "", "WeightNear", "33 % of the requests, and 20 % are wanted."),
+        (2, 20, "Autoscaler app", "WeightNear", "33 % of the requests, and 20 % are wanted."),
+        (10, 80, "", "WeightNear", "77 % of the requests, and 80 % are wanted."),
+        (3, 75, "Autoscaler app", "WeightHeld", "ready beside 3 of revision 1: 50 % of the requests, "
+         "and 75 % are wanted. Autoscaler app says how many replicas revision 1 has."),
+    ],
+)  # fmt: skip
+def test_a_weight_that_is_not_had_is_not_said_to_be_reached(
+    desired: int, weight: int, scaler: str, reason: str, says: str
+) -> None:
+    spec = CanarySpec(desired, 1, 2, weight, scaler=scaler)
+    there = {1: Seen(*[spec.stable_share] * 3), 2: Seen(*[spec.canary_share] * 3)}
+    decision = decide(spec, status(), there, NOW)
+    assert (decision.state, decision.reason) == (RolloutState.HEALTHY, reason)
+    assert decision.message.endswith(says)
 
 
 @pytest.mark.parametrize(("weight", "canary"), [(0, 2), (100, 2), (-1, 2), (20, 1)])
@@ -62,12 +85,12 @@ STEPS = [
     ("above 50 the stable one waits", of(10, 80), {1: (10, 10, 10), 2: (3, 3, 3)}, {1: 7, 2: 10}, "ScalingUp"),
     ("it shrinks with what is ready", of(10, 80), {1: (7, 7, 7), 2: (10, 10, 6)}, {1: 4, 2: 10}, "ScalingDown"),
     ("and no further than its share", of(10, 80), {1: (4, 4, 4), 2: (10, 10, 10)}, {1: 3, 2: 10}, "ScalingDown"),
-    ("above 50 it is there", of(10, 80), {1: (3, 3, 3), 2: (10, 10, 10)}, {1: 3, 2: 10}, "WeightReached"),
+    ("above 50 it is there", of(10, 80), {1: (3, 3, 3), 2: (10, 10, 10)}, {1: 3, 2: 10}, "WeightNear"),
     ("old pods that are still leaving", of(10, 80), {1: (3, 5, 5), 2: (10, 10, 10)}, {1: 3, 2: 10}, "WaitingForOld"),
     ("a canary that breaks gives capacity back", of(10, 80), {1: (3, 3, 3), 2: (10, 10, 2)},
      {1: 8, 2: 10}, "ScalingUp"),
     ("a broken stable one blocks nothing", of(4, 20), {1: (4, 4, 0)}, {1: 4, 2: 1}, "Creating"),
-    ("with a broken stable one it is there", of(4, 20), {1: (4, 4, 0), 2: (1, 1, 1)}, {1: 4, 2: 1}, "WeightReached"),
+    ("with a broken stable one it is there", of(4, 20), {1: (4, 4, 0), 2: (1, 1, 1)}, {1: 4, 2: 1}, "WeightNear"),
     ("a lost stable one is made anew", of(4, 20), {2: (1, 1, 1)}, {1: 4, 2: 1}, "ScalingUp"),
     ("superseded: it goes at once", of(4, 20, 1, 3), {1: (4, 4, 4), 2: (2, 2, 2)}, {1: 4, 2: 0, 3: 1}, "Creating"),
     ("superseded at 80: it goes as the stable one is back", of(10, 20, 1, 3), {1: (3, 3, 3), 2: (10, 10, 10)},
@@ -75,7 +98,7 @@ STEPS = [
     ("superseded, unready: it goes whatever the stable one does", of(4, 20, 1, 3),
      {1: (4, 4, 1), 2: (4, 4, 1)}, {1: 4, 2: 1, 3: 1}, "Creating"),
     ("superseded, and all that serves: it stays, and holds nothing up", of(3, 20, 1, 3),
-     {1: (3, 3, 0), 2: (2, 2, 2), 3: (1, 1, 1)}, {1: 3, 2: 2, 3: 1}, "WeightReached"),
+     {1: (3, 3, 0), 2: (2, 2, 2), 3: (1, 1, 1)}, {1: 3, 2: 2, 3: 1}, "WeightNear"),
     ("scaled up", of(8, 20), {1: (4, 4, 4), 2: (1, 1, 1)}, {1: 8, 2: 2}, "ScalingUp"),
     ("scaled down", of(2, 50), {1: (4, 4, 4), 2: (4, 4, 4)}, {1: 2, 2: 2}, "ScalingDown"),
     ("scaled to zero", of(0, 20), {1: (4, 4, 4), 2: (1, 1, 1)}, {1: 0, 2: 0}, "ScalingDown"),
@@ -91,7 +114,7 @@ def test_one_step(
 ) -> None:
     decision = decide(spec, status(), {n: Seen(*counts) for n, counts in seen.items()}, NOW)
     assert (dict(decision.replicas), decision.reason) == (replicas, reason)
-    assert (decision.state is RolloutState.HEALTHY) == (reason == "WeightReached")
+    assert (decision.state is RolloutState.HEALTHY) == (reason in ("WeightReached", "WeightNear"))
     assert decision.message.endswith(".")
 
 

@@ -41,6 +41,8 @@ def seen(said: str) -> dict[str, PlacementSeen]:
             Share(int(weight)),
             not {"moving", "bad"} & set(words),
             CRASH if "bad" in words else "",
+            had=next((int(word[3:]) for word in words if word.startswith("had")), None),
+            held="held" in words,
         )
     return placements
 
@@ -256,6 +258,12 @@ MESSAGES = [
     (at(0), "a 0, b 0, c 0", {}, "a goes to 20 %."),
     (at(6), "a 100, b 0, c 0", {}, "b and c go to 20 %."),
     (at(1), "a 20, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
+    (at(1), "a 20 had20, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
+    (at(1), "a 20 had33, b 0, c 0", {}, "Paused at 33 % (20 % are wanted) on a for 1 min."),
+    (at(1), "a 20 had33 away, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
+    (at(7), "a 100, b 20 had20, c 20 had33", {}, "Paused at 20–33 % (20 % are wanted) on b and c for 1 min."),
+    (at(1), "a 20 had10 held, b 0, c 0", {},
+     "Paused at 10 % (20 % are wanted, and an autoscaler keeps what serves whole) on a for 1 min."),
     (at(7), "a 100, b 20, c 20", {}, "Paused at 20 % on b and c for 1 min."),
     (at(2), "a 20, b 0, c 0", {}, "Paused at 20 % on a until a person goes on."),
     (at(2), "b 0", {}, "Paused where nothing is placed any more until a person goes on."),

@@ -114,7 +114,7 @@ class Placement:
         if passed.is_news:
             self.remembered = passed.replicas
         coming = NEW if self.coming else None
-        wanted = Wanted(passed.replicas, self.stable, coming, Share(self.weight), scaled=True)
+        wanted = Wanted(passed.replicas, self.stable, coming, Share(self.weight), scaler="Autoscaler app")
         decision = decide(wanted, parse_strategy({"kind": self.kind}), STATUS, seen, NOW)
         yield
         if self.serving in seen:

@@ -153,7 +153,7 @@ def _wish(placement: Placement, scaling: Scaling) -> Wanted:
         stable=placement.stable.number if placement.stable else None,
         coming=placement.coming.number if placement.coming else None,
         share=placement.share,
-        scaled=scaling.is_foreign,
+        scaler=scaling.by if scaling.is_foreign else "",
     )
 
 

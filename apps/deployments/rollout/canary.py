@@ -16,14 +16,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apps.deployments.rollout.decisions import NOTHING, Decision, RolloutStatus, changes, in_replicas, judge
+from apps.deployments.rollout.traffic import actual_weight
 from apps.deployments.specs import ObservedRevision
+
+# Why a canary that has its replicas has another share: whoever scales what serves keeps that whole, or the number of
+# replicas gives no nearer one.
+WEIGHT_HELD, WEIGHT_NEAR = "WeightHeld", "WeightNear"
 
 
 @dataclass(frozen=True)
 class CanarySpec:
     """What is wanted: the numbers of the revision that serves and of the one on trial, which gets `weight` percent.
 
-    With `keeps_stable` the stable one is not ours to shrink: `desired` is what it has.
+    With a `scaler` that says how many replicas the stable one has, it is not ours to shrink: `desired` is that number.
     """
 
     desired: int
@@ -32,7 +37,7 @@ class CanarySpec:
     weight: int
     max_surge: int = 1
     progress_deadline: timedelta = timedelta(minutes=10)
-    keeps_stable: bool = False
+    scaler: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what this strategy does not decide."""
@@ -42,7 +47,7 @@ class CanarySpec:
     @property
     def stable_share(self) -> int:
         """The replicas that the stable revision keeps at this weight, once the canary is ready."""
-        if self.weight <= 50 or self.keeps_stable:
+        if self.weight <= 50 or self.scaler:
             return self.desired
         return self._part(100 - self.weight, self.weight)
 
@@ -119,8 +124,14 @@ def _arrived(
         return None
     if spec.desired == 0:
         return "WeightReached", f"Revision {spec.canary} is in place beside revision {spec.stable}, scaled to zero."
-    beside = f"beside {observed[spec.stable].surely_ready} of revision {spec.stable}"
-    return "WeightReached", f"{_ready(canary)} of revision {spec.canary} ready {beside}: {spec.weight} % are wanted."
+    stable, had = observed[spec.stable], actual_weight(observed, spec.canary)
+    there = f"{_ready(canary)} of revision {spec.canary} ready beside {stable.surely_ready} of revision {spec.stable}"
+    if had == spec.weight:
+        return "WeightReached", f"{there}: {had} % of the requests."
+    wanted = f"{there}: {had} % of the requests, and {spec.weight} % are wanted"
+    if spec.scaler and spec.weight > 50:
+        return WEIGHT_HELD, f"{wanted}. {spec.scaler} says how many replicas revision {spec.stable} has."
+    return WEIGHT_NEAR, f"{wanted}."
 
 
 def _waiting(

@@ -25,14 +25,14 @@ _BY_ROUTE = (Kind.CANARY, Kind.SHADOW)
 class Wanted:
     """A placement's row: replicas, the numbers of the revisions, and the share of `coming`.
 
-    `scaled`: somebody else says how many replicas the serving revision has, and `desired` is that number.
+    `scaler` is who else says how many replicas the serving revision has, "" for nobody; `desired` is that number.
     """
 
     desired: int
     stable: int | None
     coming: int | None = None
     share: Share = NOTHING
-    scaled: bool = False
+    scaler: str = ""
 
 
 def decide(
@@ -81,7 +81,7 @@ def _by_replicas(
             weight=wanted.share.weight,
             max_surge=strategy.max_surge,
             progress_deadline=strategy.progress_deadline,
-            keeps_stable=wanted.scaled,
+            scaler=wanted.scaler,
         )
         return canary.decide(spec, status, observed, now)
     return _replace(wanted, strategy, serve, status, observed, now)
@@ -149,7 +149,7 @@ def _replace(
             stable=wanted.stable,
             # A revision that is taken back leaves as soon as the former one can do without it.
             urgent=wanted.coming is not None and target == wanted.stable,
-            keeps_new=wanted.scaled,
+            keeps_new=bool(wanted.scaler),
         ),
         status,
         observed,

@@ -36,7 +36,9 @@ class PlacementSeen:
     """A placement as its last round left it.
 
     `share` is what is wanted of it now; `arrived` when a round for just this share found it Healthy. `trouble` is a
-    sentence when the new revision fares badly there, `refused` one when its API server refuses what is wanted.
+    sentence when the new revision fares badly there, `refused` one when its API server refuses what is wanted. `had` is
+    the percent of the requests that it gets there, None where nobody gets any, and `held` says that an autoscaler keeps
+    it from its share.
     """
 
     target: str
@@ -45,6 +47,8 @@ class PlacementSeen:
     arrived: bool
     trouble: str = ""
     refused: str = ""
+    had: int | None = None
+    held: bool = False
 
     def is_at(self, share: Share) -> bool:
         """Whether it is wanted to have this share, and has it."""

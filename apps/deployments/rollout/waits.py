@@ -122,7 +122,7 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     step, shares = fleet.plan[index], fleet.shares_at(index)
     seen = list(fleet.placed(step.targets))
     share = shares[seen[0].target] if seen else NOTHING
-    at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {share.weight} %"
+    at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {_weight(share, seen)}"
     at = f"with {share.mirror} % of the requests mirrored" if share.mirror else at
     where = f"{at} on {names_of(seen)}" if seen else "where nothing is placed any more"
     if step.seconds is None:
@@ -131,6 +131,16 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     if fleet.now >= due:
         return None
     return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
+
+
+def _weight(share: Share, placed: Sequence[PlacementSeen]) -> str:
+    """ "20 %", or "25–33 % (20 % are wanted)" where targets have another part of the requests than they shall have."""
+    had = sorted({seen.had for seen in placed if seen.had is not None and seen.reachable and seen.share == share})
+    if share.phase is not Phase.WEIGHED or set(had) <= {share.weight}:
+        return f"{share.weight} %"
+    span = f"{had[0]} %" if len(had) == 1 else f"{had[0]}–{had[-1]} %"
+    keeps = ", and an autoscaler keeps what serves whole" if any(seen.held for seen in placed) else ""
+    return f"{span} ({share.weight} % are wanted{keeps})"
 
 
 def _wait_for_delay(fleet: Fleet, index: int, since: datetime) -> Wait | None:

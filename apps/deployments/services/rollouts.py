@@ -21,6 +21,7 @@ from apps.core.work import DONE, Outcome
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout import fleet
 from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.canary import WEIGHT_HELD
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
@@ -298,6 +299,8 @@ def _seen(place: Placement, stage: Stage, rollout: Rollout) -> PlacementSeen:
         arrived=has_followed and stage.state == RolloutState.HEALTHY,
         trouble=stage.trouble if has_followed and counts else "",
         refused=place.refused.get("message", "") if has_followed else "",
+        had=stage.actual if has_followed else None,
+        held=stage.reason == WEIGHT_HELD,
     )
 
 
