@@ -71,8 +71,16 @@ def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **
 
 def runs(**scope: Any) -> QuerySet[Run]:
     """Runs that are not deleted, with what every list of runs shows."""
-    rows = Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
-    return rows.defer("experiment__tags", *unlisted("cluster"))
+    return _listed(Run.objects.filter(deleted_at=None, **scope))
+
+
+def deleted_runs(**scope: Any) -> QuerySet[Run]:
+    """Runs that are deleted, which may be restored, likewise."""
+    return _listed(Run.objects.filter(deleted_at__isnull=False, **scope))
+
+
+def _listed(rows: QuerySet[Run]) -> QuerySet[Run]:
+    return rows.select_related("experiment__project", "cluster").defer("experiment__tags", *unlisted("cluster"))
 
 
 def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:

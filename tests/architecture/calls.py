@@ -68,6 +68,8 @@ PAGES = get(
     "/p/demo/experiments/?q=d",
     "/p/demo/experiments/digits/",
     "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
+    "/p/demo/experiments/digits/?col=params.alpha&pin=tags.team&state=Deleted",
+    "/p/demo/runs/table.csv?experiment=digits&sort=-metrics.loss",
     "/p/demo/runs/new",
     "/p/demo/runs/new?again={pending}",
     "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
@@ -102,6 +104,19 @@ PAGES = get(
     "/p/demo/targets/spare/",
     "/search?q=digits",
 )
+
+
+def _act(action: str) -> Ask:
+    """What is done to runs that are chosen: to the two of the world, and then to all that there are."""
+    body = {"action": action, "experiment": "digits", "key": "team", "value": "vision"}
+
+    def everything(world: World) -> Body:
+        return {**body, "run": list(world.project.experiments.get(name="digits").runs.values_list("uid", flat=True))}
+
+    chosen = {**body, "run": ["{run}", "{pending}"]}
+    return Ask("POST", f"/p/demo/runs/act?{action}", chosen, everything, form=True)
+
+
 LAUNCH = {
     "experiment": "digits",
     "image": "busybox",
@@ -118,6 +133,7 @@ FORMS = [
         form=True,
     ),
     Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
+    *(_act(action) for action in ("delete", "restore", "cancel", "tag")),
     Ask(
         "POST",
         "/p/demo/runs/new?again={pending}",

@@ -303,7 +303,9 @@ def part_url(context: Context, part: str) -> str:
 
 
 @register.inclusion_tag("components/sort.html", takes_context=True)
-def sort_th(context: Context, key: str, label: str, num: bool = False, param: str = "sort") -> dict[str, Any]:
+def sort_th(
+    context: Context, key: str, label: str, num: bool = False, param: str = "sort", css: str = ""
+) -> dict[str, Any]:
     """A column head that sorts: the order lives in the address as `sort=key` or `sort=-key`."""
     request: HttpRequest = context["request"]
     now = request.GET.get(param, "")
@@ -312,7 +314,7 @@ def sort_th(context: Context, key: str, label: str, num: bool = False, param: st
     query.pop("part", None)
     query.pop("page", None)
     query[param] = f"-{key}" if direction == "ascending" else key
-    return {"label": label, "num": num, "direction": direction, "url": f"?{query.urlencode()}"}
+    return {"label": label, "num": num, "css": css, "direction": direction, "url": f"?{query.urlencode()}"}
 
 
 @register.inclusion_tag("components/nav.html", takes_context=True)

@@ -57,6 +57,7 @@ WORDS = {
     "run.delete": "Deleted run",
     "run.launch": "Launched run",
     "run.restore": "Restored run",
+    "run.tag": "Tagged run",
     "source.create": "Added metrics source",
     "source.delete": "Removed metrics source",
     "target.abandon": "Gave up target",

@@ -1,10 +1,10 @@
-"""Figures of metrics: data and meaning only; colours are the theme's."""
+"""Figures of metrics: data and meaning only; colours are the theme's, but for those of runs, which are their own."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apps.core.pages.charts import lines
+from apps.core.pages.charts import figure, line, lines
 from apps.experiments.tracking.curves import Point
 
 
@@ -18,6 +18,7 @@ def metric_chart(key: str, points: Sequence[Point]) -> Any:
     return lines({key: _drawn(points)}, x_title="step")
 
 
-def compare_chart(key: str, runs: Mapping[str, Sequence[Point]]) -> Any:
-    """One metric of several runs, by the runs' names."""
-    return lines({name: _drawn(points) for name, points in runs.items()}, x_title="step", y_title=key)
+def compare_chart(key: str, runs: Mapping[str, Sequence[Point]], colours: Mapping[str, str]) -> Any:
+    """One metric of several runs, by the runs' names, each in its colour."""
+    traces = [line(name, *_drawn(points), role=colours[name]) for name, points in runs.items()]
+    return figure(*traces, x_title="step", y_title=key)

@@ -10,7 +10,7 @@ from apps.clusters.pages.places import Place
 from apps.core.errors import Invalid
 from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, check_each, pairs
-from apps.experiments.models import Run
+from apps.experiments.models import TAG_LENGTH, Run
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_DEADLINE_SECONDS, MAX_RETRIES, MAX_TEXT, MAX_WORKERS, parse_spec
 from apps.experiments.specs.commands import Way, fields_of, of_spec
@@ -257,3 +257,12 @@ class AliasForm(forms.Form):
     def offer(self, versions: list[int]) -> None:
         """Let these versions be chosen."""
         self.fields["version"].choices = [(number, f"version {number}") for number in versions]  # type: ignore[attr-defined]
+
+
+class TagForm(forms.Form):
+    """A tag for the runs that are chosen."""
+
+    key = forms.CharField(
+        label="Tag", max_length=250, help_text="Such as team. It is replaced where it is set already."
+    )
+    value = forms.CharField(max_length=TAG_LENGTH, required=False)

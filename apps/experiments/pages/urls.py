@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import mlflow_links, model_views, views
+from apps.experiments.pages import mlflow_links, model_views, table_views, views
 
 app_name = "experiments"
 register_converter(NamePath, "name")
@@ -12,6 +12,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/experiments/", views.listing, name="list"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
     path("p/<slug:project>/runs/new/place", views.place, name="place"),
+    path("p/<slug:project>/runs/act", table_views.act, name="act"),
+    path("p/<slug:project>/runs/table.csv", table_views.table_file, name="table_file"),
     path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),
     path("p/<slug:project>/runs/<str:uid>/log", views.log, name="log"),
     path("p/<slug:project>/runs/<str:uid>/artifacts/<path:path>", views.artifact, name="artifact"),
@@ -24,5 +26,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "p/<slug:project>/models/<str:name>/aliases/<str:alias>/delete", model_views.delete_alias, name="delete_alias"
     ),
-    path("p/<slug:project>/experiments/<name:name>/", views.detail, name="detail"),
+    path("p/<slug:project>/experiments/<name:name>/", table_views.detail, name="detail"),
 ]

@@ -28,14 +28,9 @@ from apps.experiments.pages import panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.pages.lists import by_name
 from apps.experiments.specs import matrix
-from apps.experiments.states import UNSETTLED, RunKind, RunState
+from apps.experiments.states import UNSETTLED, RunKind
 
 PER_PAGE = 50
-LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs \\
-  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"project": "{project}", "experiment": "digits",
-       "image": "flotilla-examples/digits:1",
-       "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
 LOG_COMMAND = """export MLFLOW_TRACKING_URI={url}
 export MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
 python -c 'import mlflow; mlflow.set_experiment("first")
@@ -55,24 +50,6 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
     return render_page(request, "experiments/list.html", context)
-
-
-@page
-@require_safe
-def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
-    """The runs of an experiment: a table of params and metrics, and a metric's curves."""
-    experiment = selectors.experiment(request.principal, name, project=project)
-    context = {
-        "project": project,
-        "experiment": experiment,
-        "topic": f"experiment:{experiment.pk}",
-        "table": panels.RunTable(experiment, request.GET),
-        "counts": selectors.experiments(pk=experiment.pk).get(),
-        "states": [state.value for state in RunState],
-        "may_change": panels.may_change(request.principal, experiment),
-        "command": LAUNCH_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
-    }
-    return render_page(request, "experiments/detail.html", context)
 
 
 @page(at_least=Role.DEVELOPER, acts_once=True)

@@ -35,10 +35,12 @@ from apps.experiments.services.registry import (
     update_model,
     update_version,
 )
+from apps.experiments.services.together import cancel_runs, delete_runs, restore_runs, tag_runs
 from apps.experiments.services.tracking import create_external_run, delete_run, restore_run, update_run
 
 __all__ = [
     "cancel_run",
+    "cancel_runs",
     "change_logged_model",
     "create_experiment",
     "create_external_run",
@@ -52,6 +54,7 @@ __all__ = [
     "delete_logged_model",
     "delete_model",
     "delete_run",
+    "delete_runs",
     "delete_version",
     "finish_logged_model",
     "launch_run",
@@ -63,9 +66,11 @@ __all__ = [
     "rerun",
     "restore_experiment",
     "restore_run",
+    "restore_runs",
     "set_alias",
     "set_experiment_tag",
     "set_stage",
+    "tag_runs",
     "update_model",
     "update_run",
     "update_version",

@@ -1,10 +1,11 @@
 """The runs of an experiment as a table, and a metric's curves over them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from apps.core.errors import Invalid
@@ -12,21 +13,44 @@ from apps.core.pages.numbered import NumberedPage, page_at
 from apps.experiments import selectors
 from apps.experiments.models import Experiment, Run
 from apps.experiments.pages import charts
+from apps.experiments.pages.colours import colour_of
+from apps.experiments.pages.panels.keys import columns_of
 from apps.experiments.search import RunSearch
+from apps.experiments.selectors import Logged
 from apps.experiments.tracking.curves import Point, curves, grown_keys
 
 PER_PAGE = 50
 MAX_COLUMNS = 6
 MAX_CURVES = 8
 CHART_POINTS = 400
+# The state by which the table shows runs that are deleted.
+DELETED = "Deleted"
+KINDS = ("params", "metrics", "tags")
+# So many runs of a file of all of them are held at once.
+AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A param's text or a metric's number; None where the run has none."""
+    """The text of a param or a tag, or a metric's number; None where the run has none."""
 
     value: Any
     is_metric: bool
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that can be shown: `params.alpha`."""
+
+    name: str
+    is_shown: bool
+    is_pinned: bool
+
+    @property
+    def key(self) -> str:
+        """The key under which runs have logged it."""
+        return self.name.partition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,11 @@ class Row:
 
     run: Run
     cells: list[Cell]
+
+    @property
+    def colour(self) -> str:
+        """The run's own in all charts."""
+        return colour_of(self.run.pk)
 
 
 class RunTable:
@@ -54,63 +83,140 @@ class RunTable:
             self.error = error.sentence
             return NumberedPage([], 0)
         keys, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
-        runs = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=keys.rows))}
-        shown = [runs[pk] for pk in keys.rows if pk in runs]
+        shown = self._runs(keys.rows)
         return NumberedPage(shown, search.rows.count(), first, PER_PAGE, keys.previous, keys.next)
+
+    def pages(self) -> Iterator[list[tuple[Run, Logged]]]:
+        """All runs that match, some at a time, each with what it has logged. Raises Invalid."""
+        token = ""
+        while True:
+            keys = self._search.page(AT_ONCE, token)
+            runs = self._runs(keys.rows)
+            logged = selectors.logged_by(runs)
+            yield [(run, logged[run.pk]) for run in runs]
+            token = keys.next
+            if not token:
+                return
+
+    def _runs(self, keys: list[int]) -> list[Run]:
+        rows = selectors.deleted_runs(pk__in=keys) if self.shows_deleted else selectors.runs(pk__in=keys)
+        runs = {run.pk: run for run in rows}
+        return [runs[pk] for pk in keys if pk in runs]
+
+    @property
+    def shows_deleted(self) -> bool:
+        """Whether these are the runs that are deleted."""
+        return self.state == DELETED
 
     @cached_property
     def _search(self) -> RunSearch:
-        state = self._query.get("state", "")
         search = RunSearch(
-            [self._experiment.pk], filter_text=self._query.get("filter", ""), order_by=self._order(), active=True
+            [self._experiment.pk],
+            filter_text=self.filter,
+            order_by=self._order(),
+            active=not self.shows_deleted,
         )
-        if state:
-            search.rows = search.rows.filter(state=state)
+        if self.state and not self.shows_deleted:
+            rows: QuerySet[Run] = search.rows.filter(state=self.state)
+            search.rows = rows
         return search
 
     def _order(self) -> list[str]:
         sort = self._query.get("sort", "")
         key, direction = sort.removeprefix("-"), "DESC" if sort.startswith("-") else "ASC"
         kind, _, name = key.partition(".")
-        if kind in ("metrics", "params") and name and "`" not in name:
+        if kind in KINDS and name and "`" not in name:
             return [f"{kind}.`{name}` {direction}"]
         column = {"name": "run_name", "state": "status", "started": "started_at"}.get(key)
         return [f"attributes.{column} {direction}"] if column else []
 
     @property
+    def filter(self) -> str:
+        """What the runs are filtered by."""
+        return self._query.get("filter", "")
+
+    @property
+    def state(self) -> str:
+        """The state that they are in; "" for any."""
+        return self._query.get("state", "")
+
+    @property
     def filtered(self) -> bool:
         """Whether the address narrows the table."""
-        return bool(self._query.get("filter") or self._query.get("state"))
+        return bool(self.filter or self.state)
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """What the address says beside the filter and the columns, for the form of these."""
+        own = {"filter", "state", "col", "pin", "part", "page"}
+        return [(name, text) for name, texts in self._query.lists() if name not in own for text in texts if text]
+
+    @property
+    def address(self) -> str:
+        """The query that leads to this table."""
+        query = self._query.copy()
+        query.pop("part", None)
+        return query.urlencode()
+
+    @cached_property
+    def logged(self) -> dict[int, Logged]:
+        """What the runs of the page have logged, by primary key."""
+        return selectors.logged_by(self.page)
 
     @cached_property
     def available(self) -> list[str]:
-        """Every column that these runs have values for: params, then metrics."""
-        params = {param.key for run in self.page for param in run.params.all()}
-        metrics = {metric.key for run in self.page for metric in run.latest_metrics.all()}
-        return [f"params.{key}" for key in sorted(params)] + [f"metrics.{key}" for key in sorted(metrics)]
+        """Every column that runs of the experiment have values for: params, metrics, then tags."""
+        return columns_of(self._experiment.pk)
+
+    @cached_property
+    def _chosen(self) -> tuple[list[str], list[str]]:
+        """The columns that the address names, and those that it pins, if runs have values for them."""
+        known = set(self.available) if self._query.get("col") or self._query.get("pin") else set()
+        col, pin = (
+            [name for name in dict.fromkeys(self._query.getlist(key)) if name in known] for key in ("col", "pin")
+        )
+        return col, pin
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns shown: those that the address names, else the params that differ and the first metrics."""
-        chosen = [name for name in self._query.getlist("col") if name in self.available]
-        if chosen:
-            return chosen
-        differ = [name for name in self.available if name.startswith("params.") and self._differs(name[7:])]
-        metrics = [name for name in self.available if name.startswith("metrics.")]
+        """The columns shown, pinned ones first: those that the address names, else the params that differ and the
+        first metrics."""
+        chosen, pinned = self._chosen
+        return list(dict.fromkeys([*pinned, *(chosen or self._usual())]))
+
+    def _usual(self) -> list[str]:
+        params = sorted({key for logged in self.logged.values() for key in logged.params})
+        metrics = {f"metrics.{key}" for logged in self.logged.values() for key in logged.metrics}
+        differ = [f"params.{key}" for key in params if self._differs(key)]
         return differ[:MAX_COLUMNS] + sorted(metrics, key=prominence)[:MAX_COLUMNS]
 
     def _differs(self, key: str) -> bool:
-        return len({next((p.value for p in run.params.all() if p.key == key), None) for run in self.page}) > 1
+        return len({self.logged[run.pk].params.get(key) for run in self.page}) > 1
+
+    @cached_property
+    def heads(self) -> list[Column]:
+        """The columns shown, in their order."""
+        pinned = set(self._chosen[1])
+        return [Column(name, True, name in pinned) for name in self.columns]
+
+    @cached_property
+    def choice(self) -> list[tuple[str, list[Column]]]:
+        """What can be shown, by its kind."""
+        shown, pinned = set(self.columns), set(self._chosen[1])
+        of_kind: dict[str, list[Column]] = {}
+        for name in self.available:
+            of_kind.setdefault(name.partition(".")[0], []).append(Column(name, name in shown, name in pinned))
+        return list(of_kind.items())
 
     @cached_property
     def rows(self) -> list[Row]:
         """The runs with their values in the order of the columns."""
-        return [Row(run, [_cell(run, name) for name in self.columns]) for run in self.page]
+        return [Row(run, [_cell(self.logged[run.pk], head) for head in self.heads]) for run in self.page]
 
     @cached_property
     def metric_keys(self) -> list[str]:
         """The metrics that can be drawn, those that have grown over steps first, then the most telling."""
-        keys = {metric.key for run in self.page for metric in run.latest_metrics.all()}
+        keys = {key for logged in self.logged.values() for key in logged.metrics}
         grown = grown_keys([run.pk for run in self.page]) if keys else set()
         return sorted(keys, key=lambda key: (key not in grown, prominence(f"metrics.{key}")))
 
@@ -123,20 +229,22 @@ class RunTable:
     @cached_property
     def drawn(self) -> list[Run]:
         """The first runs of the page that have the drawn metric: more than a few curves say nothing."""
-        having = [run for run in self.page if any(m.key == self.metric for m in run.latest_metrics.all())]
-        return having[:MAX_CURVES]
+        return [run for run in self.page if self.metric in self.logged[run.pk].metrics][:MAX_CURVES]
 
     @cached_property
     def curves(self) -> dict[str, list[Point]]:
         """The points of the drawn metric by the runs' names; runs without any are left out."""
         points_of = curves([run.pk for run in self.drawn], [self.metric], limit=CHART_POINTS)
-        names = _unique_names(self.drawn)
+        names = unique_names(self.drawn)
         return {names[pk]: points for (pk, _), points in points_of.items()}
 
     @property
     def chart(self) -> Any:
         """The curves as a figure, or None."""
-        return charts.compare_chart(self.metric, self.curves) if self.curves else None
+        if not self.curves:
+            return None
+        names = unique_names(self.drawn)
+        return charts.compare_chart(self.metric, self.curves, {names[run.pk]: colour_of(run.pk) for run in self.drawn})
 
     @property
     def chart_rows(self) -> list[tuple[str, int, float, float]]:
@@ -144,11 +252,14 @@ class RunTable:
         return [(name, points[-1][0], points[0][2], points[-1][2]) for name, points in self.curves.items()]
 
 
-def _unique_names(runs: Iterable[Run]) -> dict[int, str]:
+def unique_names(runs: Iterable[Run]) -> dict[int, str]:
+    """The runs' names by their keys; of those that share a name the second has the beginning of its id, too."""
     names: dict[int, str] = {}
+    taken = set[str]()
     for run in runs:
         name = str(run)
-        names[run.pk] = f"{name} {run.uid[:6]}" if name in names.values() else name
+        names[run.pk] = f"{name} {run.uid[:6]}" if name in taken else name
+        taken.add(name)
     return names
 
 
@@ -160,7 +271,7 @@ def prominence(column: str) -> tuple[int, str]:
     return (0 if "acc" in key or key.startswith(("val", "test")) else 1 if "loss" in key else 2, key)
 
 
-def _cell(run: Run, column: str) -> Cell:
-    kind, _, key = column.partition(".")
-    values: Any = run.params.all() if kind == "params" else run.latest_metrics.all()
-    return Cell(next((row.value for row in values if row.key == key), None), kind == "metrics")
+def _cell(logged: Logged, head: Column) -> Cell:
+    kind, _, key = head.name.partition(".")
+    values: Any = getattr(logged, kind)
+    return Cell(values.get(key), kind == "metrics", head.is_pinned)

@@ -66,7 +66,9 @@ function merge(base, over) {
 const NAME = 36;
 const cut = (text) => (text?.length > NAME ? `${text.slice(0, NAME - 1)}…` : text);
 
+// A role is a word of the theme, or a colour of its own: a run has the same everywhere.
 function roleColour(role, theme) {
+  if (role?.startsWith("#")) return role;
   const series = /^series-(\d+)$/.exec(role ?? "");
   if (series) return theme.series[(Number(series[1]) - 1) % theme.series.length];
   return { muted: theme.faint, limit: theme.bad, ok: theme.ok, warn: theme.warn, bad: theme.bad, accent: theme.accent }[role];

@@ -4,12 +4,12 @@ const GO_WITHIN = 1200;
 let goUntil = 0;
 
 function typing(target) {
-  return target.closest?.("input, textarea, select, [contenteditable]") !== null && target !== document.body;
+  return target.closest?.('input:not([type="checkbox"]), textarea, select, [contenteditable]') !== null && target !== document.body;
 }
 
 /* Lists: the first link of each row is what the arrows move through. */
 function rowLinks(table) {
-  return [...table.querySelectorAll("tbody tr")].map((row) => row.querySelector("a[href], button")).filter(Boolean);
+  return [...table.querySelectorAll("tbody tr")].map((row) => row.querySelector("a[href], button") ?? row.querySelector("input")).filter(Boolean);
 }
 
 function walk(step) {
