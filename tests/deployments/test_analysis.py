@@ -1,5 +1,6 @@
 """The verdict of an analysis, and of one look of each provider."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 
 from apps.core.errors import Invalid
-from apps.deployments.rollout.analysis import Fares, Measurement, Reply, by_health, by_probe, next_at, verdict_of
+from apps.deployments.rollout.analysis import Fares, Measurement, by_health, next_at, verdict_of
 from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.rollout.figures import Logged, by_model
+from apps.deployments.rollout.probed import Exchange, Reply, by_probe
 from apps.deployments.rollout.verdicts import Outcome
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
@@ -114,9 +116,10 @@ def test_one_look_at_what_both_revisions_answer(new: str, old: str, outcome: Out
         ]
 
     asked = {"max_errors": 0, "max_latency_ms": 100, "min_agreement": 80}
-    measured = by_probe(asked, replies(new), replies(old), NOW)
+    exchanges = [Exchange(*pair) for pair in itertools.zip_longest(replies(new), replies(old)) if pair[0] is not None]
+    measured = by_probe(asked, exchanges, NOW)
     assert (measured.outcome, says in measured.message) == (outcome, True), measured.message
-    assert by_probe({"max_errors": 50}, replies(new), [], NOW).outcome in (OK, SILENT)
+    assert by_probe({"max_errors": 50}, [Exchange(each) for each in replies(new)], NOW).outcome in (OK, SILENT)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from apps.deployments.models import AnalysisRun, Deployment, Placement
 from apps.deployments.predict.examples import example_request
 from apps.deployments.predict.fates import Blame, blame_of_answer, blame_of_error, why_unheard
 from apps.deployments.reconcile.vigil import Vigil
-from apps.deployments.rollout.analysis import Measurement, Reply, by_probe
+from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.probed import Exchange, Reply, by_probe
 
 # Seconds for one request; what takes longer has failed.
 REQUEST_SECONDS = 5.0
@@ -37,8 +38,7 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
     """What both revisions answer on these targets now."""
     deployment = run.rollout.deployment
     away = [place.target.name for place in places if is_away(place.target.cluster)]
-    new: list[Reply] = []
-    old: list[Reply] = []
+    exchanges: list[Exchange] = []
     silent = f"{', '.join(away)} can't be reached." if away else ""
     ready = selectors.ready_replicas(deployment)
     for place in places:
@@ -48,13 +48,15 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
             client = connect(place.target.cluster)
             asking = _Asking(client, deployment, place, ready)
             requests = run.asked.get("requests") or asking.example(run.rollout.to_revision.number)
-            new += asking.ask(run.rollout.to_revision.number, requests)
-            old += asking.ask(place.stable.number, requests) if place.stable else []
+            new = asking.ask(run.rollout.to_revision.number, requests)
+            old = asking.ask(place.stable.number, requests) if place.stable else []
+            # Where none of the new revision is ready nobody was asked; where none of the other is, only the new one.
+            exchanges += [Exchange(*pair) for pair in zip(new, old or [None] * len(new), strict=False)]
         except (KubeError, FlotillaError) as error:
             silent = f"{place.target.name}: {error.message}"
         except Unheard as why:
             silent = f"{place.target.name}: {why}"
-    return by_probe(run.asked, new, old, timezone.now(), silent=silent)
+    return by_probe(run.asked, exchanges, timezone.now(), silent=silent)
 
 
 class _Asking:

@@ -5,11 +5,9 @@ many may fail. One that says nothing, of a cluster that can't be reached, is inc
 these, or no good one in the end, the whole is inconclusive, and a person decides.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Any
 
 from apps.deployments.rollout.verdicts import Outcome, Verdict
@@ -72,64 +70,6 @@ def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, which:
         short = f"{value['ready']} of {value['wanted']} replicas of the new revision are ready{which}."
         return Measurement(now, Outcome.FAILED, short, value)
     return Measurement(now, Outcome.SUCCESSFUL, f"{value['ready']} of {value['wanted']} ready, none restarted.", value)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a revision said to one request: whether it answered, in how many milliseconds, and its outputs."""
-
-    answered: bool
-    milliseconds: float = 0.0
-    outputs: Any = None
-
-
-def by_probe(
-    asked: Mapping[str, Any], new: Sequence[Reply], old: Sequence[Reply], now: datetime, *, silent: str = ""
-) -> Measurement:
-    """One look at what both revisions said to the same requests.
-
-    `old` has nothing to compare with where no replica of it is ready. `silent` says why nothing could be asked.
-    """
-    if silent or not new:
-        return Measurement(now, Outcome.INCONCLUSIVE, silent or "Nobody could be asked.", {"requests": len(new)})
-    errors = sum(not reply.answered for reply in new)
-    latency = round(median(reply.milliseconds for reply in new))
-    compared = [(each, other) for each, other in zip(new, old, strict=False) if each.answered and other.answered]
-    alike = sum(_alike(each.outputs, other.outputs) for each, other in compared)
-    value = {"requests": len(new), "errors": errors, "latency_ms": latency}
-    if old:
-        value |= {"latency_before_ms": round(median(reply.milliseconds for reply in old))}
-    if compared:
-        value |= {"agreement": 100 * alike // len(compared)}
-    return Measurement(now, *_judged(asked, value), value)
-
-
-def _judged(asked: Mapping[str, Any], value: Mapping[str, int]) -> tuple[Outcome, str]:
-    count = value["requests"]
-    if 100 * value["errors"] > int(asked["max_errors"]) * count:
-        return Outcome.FAILED, f"{value['errors']} of {count} requests failed."
-    most, least = asked.get("max_latency_ms"), asked.get("min_agreement")
-    if most is not None and value["latency_ms"] > most:
-        return Outcome.FAILED, f"Half of the answers took longer than {value['latency_ms']} ms; {most} are allowed."
-    if least is not None and "agreement" not in value:
-        return Outcome.INCONCLUSIVE, "No replica of the earlier revision answered, so nothing can be compared."
-    if least is not None and value["agreement"] < least:
-        said = f"{value['agreement']} % of the answers agree with the earlier revision's; {least} % are wanted."
-        return Outcome.FAILED, said
-    agree = f", {value['agreement']} % agree" if "agreement" in value else ""
-    return Outcome.SUCCESSFUL, f"{count - value['errors']} of {count} answered in {value['latency_ms']} ms{agree}."
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two answers are the same, but for what floating point makes of equal sums in another order."""
-    if isinstance(one, float) or isinstance(other, float):
-        numbers = isinstance(one, int | float) and isinstance(other, int | float)
-        return numbers and math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
-    return bool(one == other)
 
 
 def verdict_of(asked: Mapping[str, Any], measurements: Sequence[Measurement]) -> Verdict:
