@@ -4,6 +4,7 @@ Nothing here stands in for a part that can run: it only saves the time of runnin
 """
 
 import itertools
+import json
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.secrets import crypto
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Health, Role
-from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage, Target
+from apps.deployments.models import Deployment, Placement, Recording, Revision, Rollout, Stage, Target
 from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState, RolloutState
 from apps.experiments.models import (
@@ -283,6 +284,14 @@ def canary(of: Deployment, model_version: ModelVersion) -> Rollout:
     Stage.objects.create(rollout=rollout, placement=place, weight=50, actual=50, state=RolloutState.HEALTHY)
     rollout.refresh_from_db()
     return rollout
+
+
+def recording(of: Deployment, number: int = 1) -> Recording:
+    """A request that analyses send again."""
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [number]}]})
+    return Recording.objects.create(
+        deployment=of, number=number, body=body, digest=uid(), inputs="x 1 FP64", revision=1, created_by="ada"
+    )
 
 
 def serving_spec(model_version: ModelVersion) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from apps.deployments.models import (
     Heal,
     MetricsSource,
     Placement,
+    Recording,
     Revision,
     Rollout,
     Target,
@@ -52,6 +53,16 @@ class PlacementAdmin(PlatformAdmin):
     list_display = ("deployment", "target", "state", "stable", "coming", "weight", "health", "ready_replicas")
     list_filter = ("health", "state")
     list_select_related = ("deployment", "target", "stable__deployment", "coming__deployment")
+
+
+@admin.register(Recording)
+class RecordingAdmin(PlatformAdmin):
+    """Requests that analyses send again. What they hold is shown to a project's developers alone."""
+
+    list_display = ("deployment", "number", "name", "inputs", "revision", "created_by", "created_at")
+    search_fields = ("name", "deployment__name")
+    list_select_related = ("deployment",)
+    exclude = ("body", "digest")
 
 
 @admin.register(Revision)

@@ -125,6 +125,7 @@ def project() -> Project:
     factories.run(run.experiment, kind="launched", state="Running", spec=run.spec, cluster=home)
     Target.objects.create(project=made, name="spare", cluster=home, namespace="spare", environment="test")
     factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
+    factories.recording(made.deployments.get())
     _what_is_gone(made, run)
     _what_waits(made)
     return made

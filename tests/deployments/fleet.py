@@ -66,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         leaked.append(b"x" * (int(os.environ.get("LEAK_MIB", "0")) << 20))
         if code != 200:
             return self.answer(code, {"error": "So it is."})
-        said = [int(os.environ.get("ANSWER", os.getpid()))]
+        odd = asked["inputs"][0].get("data") == ["odd"] and os.environ.get("ODD")
+        said = [int(odd or os.environ.get("ANSWER", os.getpid()))]
         self.answer(200, {"outputs": [{"name": "pid", "data": said}], "by": os.environ.get("TAG", "")})
     def log_message(self, *args):
         pass

@@ -11,12 +11,13 @@ from apps.core.errors import Invalid
 from apps.deployments.rollout.analysis import Fares, Measurement, by_health, next_at, verdict_of
 from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.rollout.figures import Logged, by_model
-from apps.deployments.rollout.probed import Exchange, Reply, by_probe
+from apps.deployments.rollout.probed import Exchange, Question, Reply, Tally, by_probe, difference, tallied
 from apps.deployments.rollout.verdicts import Outcome
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 ASKED = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 1}
 GOOD = Fares("eu", reachable=True, wanted=2, ready=2, restarts=1)
+GIVEN, KEPT = Question("given-1", "given request 1", b"{}"), Question("recorded-7", "a nine", b"{}", recorded=True)
 OK, BAD, SILENT = Outcome.SUCCESSFUL, Outcome.FAILED, Outcome.INCONCLUSIVE
 
 
@@ -116,16 +117,78 @@ def test_one_look_at_what_both_revisions_answer(new: str, old: str, outcome: Out
         ]
 
     asked = {"max_errors": 0, "max_latency_ms": 100, "min_agreement": 80}
-    exchanges = [Exchange(*pair) for pair in itertools.zip_longest(replies(new), replies(old)) if pair[0] is not None]
+    pairs = itertools.zip_longest(replies(new), replies(old))
+    exchanges = [Exchange(GIVEN, one, other) for one, other in pairs if one is not None]
     measured = by_probe(asked, exchanges, NOW)
     assert (measured.outcome, says in measured.message) == (outcome, True), measured.message
-    assert by_probe({"max_errors": 50}, [Exchange(each) for each in replies(new)], NOW).outcome in (OK, SILENT)
+    assert by_probe({"max_errors": 50}, [Exchange(GIVEN, each) for each in replies(new)], NOW).outcome in (OK, SILENT)
+
+
+def label(value: object) -> Reply:
+    return Reply(answered=True, milliseconds=10.0, outputs=[{"name": "label", "data": [value]}])
+
+
+FAILED = Reply(answered=False, milliseconds=40.0)
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "outcome", "says"),
+    [
+        # What was recorded was answered once: where what serves does not answer it any more, it says nothing.
+        ([Exchange(KEPT, FAILED, FAILED), Exchange(GIVEN, label(1), label(1))], OK, "1 of 1 answered"),
+        ([Exchange(KEPT, FAILED, FAILED)], SILENT, "Neither revision answers what is recorded."),
+        ([Exchange(KEPT, FAILED, label(1)), Exchange(GIVEN, label(1), label(1))], BAD, "1 of 2 requests failed."),
+        ([Exchange(KEPT, FAILED)], BAD, "1 of 1 requests failed."),
+        ([Exchange(GIVEN, FAILED, FAILED)], BAD, "1 of 1 requests failed."),
+    ],
+)
+def test_a_recorded_request_that_what_serves_does_not_answer_says_nothing(
+    exchanges: list[Exchange], outcome: Outcome, says: str
+) -> None:
+    measured = by_probe({"max_errors": 0}, exchanges, NOW)
+    assert (measured.outcome, says in measured.message) == (outcome, True), measured.message
+
+
+def test_what_was_said_to_each_request_is_summed_over_looks_and_targets() -> None:
+    first = tallied(
+        [], [Exchange(GIVEN, label(1), label(1)), Exchange(KEPT, label(8), label(7)), Exchange(KEPT, FAILED)]
+    )
+    again = tallied(
+        [Tally.from_json(json.loads(json.dumps(each.to_json()))) for each in first],
+        [Exchange(KEPT, label(9), label(7)), Exchange(GIVEN, label(1), FAILED)],
+    )
+    told = [(each.name, each.sent, each.errors, each.compared, each.agreed, each.difference) for each in again]
+    assert told == [
+        ("given request 1", 2, 0, 1, 1, ""),
+        ("a nine", 3, 1, 2, 0, "label[0] is 8, the earlier revision's 7"),
+    ]
+    times = [(each.latency_ms, each.latency_before_ms, each.errors_before) for each in again]
+    assert times == [(10, 25, 1), (20, 10, 0)]
+    assert tallied([], [Exchange(KEPT, label(1))])[0].latency_before_ms is None
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "says"),
+    [
+        ([{"name": "p", "data": [0, 0.9]}], [{"name": "p", "data": [0, 1]}], "p[1] is 0.9, the earlier revision's 1"),
+        ([{"name": "p", "data": [1, 2]}], [{"name": "p", "data": [1]}], "p is [1, 2], the earlier revision's [1]"),
+        ([{"name": "p", "shape": [2]}], [{"name": "p", "shape": [1]}], "p.shape[0] is 2, the earlier revision's 1"),
+        ([{"data": [[1]]}], [{"data": [[2]]}], "outputs[0][0][0] is 1, the earlier revision's 2"),
+        ([], [{"data": [2]}], 'The answer is [], the earlier revision\'s [{"data": [2]}]'),
+        (["x" * 99], ["y"], f"outputs[0] is \"{'x' * 38}…, the earlier revision's \"y\""),
+    ],
+)  # fmt: skip
+def test_a_difference_of_two_answers_is_told_by_its_place(new: Any, old: Any, says: str) -> None:
+    assert difference(new, old) == says
 
 
 @pytest.mark.parametrize(
     ("said", "field"),
     [
         ({"provider": "luck"}, "a.provider"),
+        ({"provider": "probe", "recorded": "all"}, "a.recorded"),
+        ({"provider": "probe", "recorded": 1}, "a.recorded"),
+        ({"recorded": True}, "a.recorded"),
         ({"min_agreement": 80}, "a.min_agreement"),
         ({"provider": "probe", "min_agreement": 101}, "a.min_agreement"),
         ({"provider": "probe", "max_latency_ms": 0}, "a.max_latency_ms"),

@@ -14,7 +14,7 @@ from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.rollout.analysis import Fares, Measurement, by_health, verdict_of
 from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.rollout.figures import by_prometheus, silent
-from apps.deployments.rollout.probed import Exchange, Reply, by_probe
+from apps.deployments.rollout.probed import Exchange, Question, Reply, by_probe
 from apps.deployments.rollout.promql import Series
 from tests.deployments.test_measuring import WORSE, canary, later, log_accuracy
 from tests.deployments.test_pages import browser, words
@@ -83,7 +83,8 @@ def test_every_provider_has_figures_of_its_own() -> None:
     )  # fmt: skip
     assert [trace.name for trace in row.chart.data] == ["ready replicas", "wanted", "bad ones"]
     probe = parse_analysis({"provider": "probe", "max_latency_ms": 9}, "a")
-    row = analysed(probe, [by_probe(probe, [Exchange(Reply(True, 5.0, []), Reply(True, 4.0, []))], NOW)] * 2)
+    exchange = Exchange(Question("given-1", "given request 1", b"{}"), Reply(True, 5.0, []), Reply(True, 4.0, []))
+    row = analysed(probe, [by_probe(probe, [exchange], NOW)] * 2)
     assert row.looks[0].cells == ["5 ms", "4 ms", "100 %", "0"]
     assert [trace.name for trace in row.chart.data] == ["new revision", "earlier revision", "at most"]
     scrape = parse_analysis({"provider": "scrape", "metric": "m" * 250, "max": 1}, "a")

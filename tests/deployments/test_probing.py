@@ -149,5 +149,5 @@ def look(monkeypatch: pytest.MonkeyPatch, way: Way, said: dict[str, Any]) -> Mea
     target = SimpleNamespace(name="eu", cluster=None, cluster_id=1, namespace="n")
     place: Any = SimpleNamespace(target=target, stable=SimpleNamespace(number=1))
     rollout = SimpleNamespace(deployment=SimpleNamespace(pk=1, name="d"), to_revision=SimpleNamespace(number=2))
-    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, **said})
-    return probing.look(run, [place])
+    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, **said}, answers=[])
+    return probing.look(run, [place])[0]

@@ -25,6 +25,7 @@ from apps.deployments.reconcile import probing
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
+from tests.deployments.conftest import client_of
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
 from tests.deployments.places import reread
@@ -195,6 +196,8 @@ def test_a_bad_version_takes_itself_back_from_both_clusters(
 
 
 PROBE = {"provider": "probe", "requests": [BODY], "min_agreement": 100, "max_latency_ms": 400}
+RECORDED = {**PROBE, "recorded": True}
+ODD = {"inputs": [{**BODY["inputs"][0], "data": ["odd"]}]}
 ERRORS = {
     "provider": "scrape",
     "name": "share of errors",
@@ -287,10 +290,10 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
 def assert_only_replicas_count(app: Deployment, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe finds a replica that refuses bad, and concludes nothing of one that it can't ask."""
     rollout = SimpleNamespace(deployment=app, to_revision=app.current)
-    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, "requests": [BODY]})
+    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, "requests": [BODY]}, answers=[])
 
     def told() -> str:
-        return probing.look(run, app.places).outcome.value
+        return probing.look(run, app.places)[0].outcome.value
 
     assert told() == "Successful"
     of_replicas = {"resource": "pods/proxy"}
@@ -320,7 +323,8 @@ def is_at(rollout: Rollout, reason: str) -> bool:
     ("analyse", "env", "state", "says"),
     [
         (PROBE, {}, "Healthy", "2 of 2 measurements were good."),
-        (PROBE, {"ANSWER": "8"}, "Failed", "0 % of the answers agree with the earlier revision's; 100 % are wanted."),
+        # Only to what was recorded it answers wrongly.
+        (RECORDED, {"ODD": "8"}, "Failed", "50 % of the answers agree with the earlier revision's; 100 % are wanted."),
         (PROBE, {"SLOW": "0.5"}, "Failed", "Half of the answers took longer than"),
         (ERRORS, {"CODE": "500"}, "Failed", "share of errors is 1, the earlier revision's 0: at most 0.1 is allowed."),
         # It is killed by the first request: there is room for half of that. A look may fall between its last answer and
@@ -337,12 +341,13 @@ def test_the_fitting_analysis_tells_a_bad_version(
         1, env={"ANSWER": "7"}, strategy={"kind": "canary", "steps": [{"set_weight": 50}, {"analyse": asked}]}
     )
     fleet.until_healthy(app)
+    kept = keep(fleet, app) if "recorded" in analyse else ""
     rollout = revise(fleet, app, **{"ANSWER": "7", **env}, TAG="new")
 
     def ended(_: Deployment) -> bool:
         for pk in AnalysisRun.objects.values_list("pk", flat=True):
             measure(pk)
-            for _number in range(4 if analyse is not PROBE else 0):
+            for _number in range(4 if analyse["provider"] != "probe" else 0):
                 with suppress(FlotillaError):
                     fleet.ask(app)
         return Rollout.objects.get(pk=rollout.pk).ended_at is not None
@@ -353,7 +358,24 @@ def test_the_fitting_analysis_tells_a_bad_version(
     told = re.search(says, analysis.message or rollout.message)
     assert rollout.state == state and told is not None, analysis.measurements
     assert (state == "Failed") == (re.search(says, rollout.message) is not None)
+    if "recorded" in analyse:
+        told = {each["name"]: (each["agreed"], each["compared"], each["difference"]) for each in analysis.answers}
+        assert told == {"given request 1": (1, 1, ""), kept: (0, 1, "pid[0] is 8, the earlier revision's 7")}
     assert fleet.workloads() == ({"app-r1": 1, "app-r2": 0} if state == "Failed" else {"app-r1": 0, "app-r2": 1})
+
+
+def keep(fleet: Fleet, app: Deployment) -> str:
+    """A request that what serves answers is kept through REST, once; what people call it."""
+    api, path = client_of(fleet.root.user), f"/api/v1/deployments/{app.name}/recordings"
+    asked = {"request": {**ODD, "id": "7"}, "name": "an odd one"}
+    made = [api.post(path, asked, content_type="application/json") for _ in range(2)]
+    assert [each.status_code for each in made] == [201, 200], [each.content for each in made]
+    assert made[0].json() == made[1].json()
+    refused = api.post(path, {"request": {"inputs": [{**BODY["inputs"][0], "data": ["bad"]}]}}, "application/json")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "Send numbers.")
+    [kept] = api.get(path).json()["results"]
+    assert (kept["request"], kept["revision"], kept["created_by"][:4]) == (ODD, 1, "root")
+    return str(kept["name"])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from apps.deployments.models import AnalysisRun
 from apps.deployments.models.rollouts import ANALYSIS_STATES
+from apps.deployments.rollout.probed import Tally
 
 
 class MeasurementSerializer(serializers.Serializer[Any]):
@@ -21,6 +22,20 @@ class MeasurementSerializer(serializers.Serializer[Any]):
     )
 
 
+class AnswersSerializer(serializers.Serializer[Any]):
+    """What both revisions said to one request, over all looks and targets."""
+
+    request = serializers.CharField(source="name")
+    sent = serializers.IntegerField()
+    failed = serializers.IntegerField(source="errors")
+    latency_ms = serializers.IntegerField(help_text="On the average.")
+    failed_before = serializers.IntegerField(source="errors_before", help_text="Of the earlier revision.")
+    latency_before_ms = serializers.IntegerField(allow_null=True, help_text="Null where none of it could be asked.")
+    compared = serializers.IntegerField(help_text="How often both of them answered.")
+    agreed = serializers.IntegerField(help_text="How often their answers were the same.")
+    difference = serializers.CharField(help_text='Where they differed first, in words; "" where they did not.')
+
+
 class AnalysisSerializer(serializers.ModelSerializer[AnalysisRun]):
     """An analysis: what was asked for, what was measured, the first look first, and the verdict."""
 
@@ -30,13 +45,19 @@ class AnalysisSerializer(serializers.ModelSerializer[AnalysisRun]):
     provider = serializers.CharField(source="asked.provider")
     asked = serializers.DictField()
     measurements = MeasurementSerializer(many=True)
+    answers = serializers.SerializerMethodField(help_text="Of a probe, by request.")
 
     class Meta:
         model = AnalysisRun
         fields = (
             "id", "rollout", "revision", "step", "targets", "provider", "asked", "state", "message", "measurements",
-            "started_at", "ended_at",
+            "answers", "started_at", "ended_at",
         )  # fmt: skip
+
+    @extend_schema_field(AnswersSerializer(many=True))
+    def get_answers(self, run: AnalysisRun) -> Any:
+        """What was said to each request."""
+        return AnswersSerializer([Tally.from_json(each) for each in run.answers], many=True).data
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_targets(self, run: AnalysisRun) -> list[str]:

@@ -21,6 +21,7 @@ from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.changes import ChangeActions
 from apps.deployments.api.choices import AddTargetPreviewSerializer
 from apps.deployments.api.disruption import BudgetActions
+from apps.deployments.api.recordings import RecordingActions
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.api.scaling import ScalingActions
 from apps.deployments.api.spreading import SpreadActions
@@ -55,10 +56,10 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(BudgetActions, ChangeActions, ScalingActions, SpreadActions, ServiceViewSet):
+class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingActions, SpreadActions, ServiceViewSet):
     """Served models."""
 
-    asks_cluster = frozenset({"predict", "preview"})
+    asks_cluster = frozenset({"predict", "preview", "recordings"})
     rehearses = frozenset({"create", "revisions", "targets"})
     queryset = Deployment.objects.none()
     serializer_class = forms.DeploymentSerializer

@@ -15,6 +15,7 @@ from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
 from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, THE_SCHEDULE, Observed
+from apps.deployments.models.recordings import Recording
 from apps.deployments.models.rollouts import AnalysisRun, Rollout, Stage
 from apps.deployments.models.sources import MetricsSource
 from apps.deployments.rollout.traffic import Phase, Share, Traffic
@@ -34,6 +35,7 @@ __all__ = [
     "MetricsSource",
     "Observed",
     "Placement",
+    "Recording",
     "Revision",
     "Rollout",
     "Stage",

@@ -112,6 +112,8 @@ class AnalysisRun(models.Model):
     # What was true when it began, and the measurements since: [`rollout.analysis.Measurement`].
     before = models.JSONField(default=dict)
     measurements = models.JSONField(default=list)
+    # Of one that asks both revisions, what they said to each request so far: [`rollout.probed.Tally`].
+    answers = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=ANALYSIS_STATES)
     message = models.TextField(blank=True)
     started_at = models.DateTimeField(default=timezone.now)

@@ -12,6 +12,7 @@ from apps.deployments.models import AnalysisRun, Rollout
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.asked import Provider
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.scraped import called
 from apps.deployments.rollout.verdicts import Outcome
 
@@ -162,6 +163,12 @@ class AnalysisRow:
             Look(each.at, each.outcome.value, _WORDS[each.outcome], self._cells(each), self._why(each))
             for each in self._seen[: -SHOWN_LOOKS - 1 : -1]
         ]
+
+    @cached_property
+    def answers(self) -> list[Tally]:
+        """What was said to each request, those that tell against the new revision first."""
+        rows = [Tally.from_json(each) for each in self.run.answers]
+        return sorted(rows, key=lambda row: (not row.errors, row.agreed == row.compared))
 
     @property
     def width(self) -> int:

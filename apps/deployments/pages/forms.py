@@ -308,7 +308,7 @@ def a_shadow(deployment: Deployment) -> str:
     """The same as a shadow, whose answers are compared."""
     lines = ["kind: shadow", "steps:", "  - mirror: 20", "  - pause: {seconds: 60}", "  - mirror: 100"]
     lines += [
-        "  - analyse: {provider: probe, min_agreement: 95}  # asks both",
+        "  - analyse: {provider: probe, min_agreement: 95}  # asks both; recorded: true, what was kept",
         "  - pause: {}  # until somebody promotes",
     ]
     return "\n".join([*lines, *_in_waves(deployment)])

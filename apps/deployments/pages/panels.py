@@ -13,7 +13,7 @@ from apps.core.access import Principal, may
 from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Heal, Revision
+from apps.deployments.models import Deployment, Heal, Recording, Revision
 from apps.deployments.pages.links import pod_url, run_url
 from apps.deployments.pages.ready import ready_of
 from apps.deployments.pages.replicas import By, Group, groups_of
@@ -202,6 +202,12 @@ class Board(RolloutBoard):
     def answers(self) -> bool:
         """Whether a replica is ready to be asked."""
         return self.deployment.ready_replicas > 0
+
+    @functools.cached_property
+    def recordings(self) -> list[tuple[Recording, str]]:
+        """The requests that analyses send again, without what is in them, and who kept each."""
+        rows = selectors.recordings_of(self.deployment).defer("body")
+        return [(row, who(row.created_by)) for row in rows]
 
     @property
     def general_request(self) -> str:

@@ -28,6 +28,7 @@ from apps.deployments import predict, selectors, services
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
+from apps.deployments.pages.answers import answer_of
 from apps.deployments.pages.edit import previewed, tell_of
 from apps.deployments.pages.following import followed
 from apps.deployments.pages.forms import (
@@ -243,16 +244,12 @@ def delete(request: PageRequest, project: Project, name: str) -> HttpResponse:
 def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Send a prediction; answers with the fragment that shows it."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
-    context: dict[str, Any] = {}
     preview = request.POST.get("ask") == "preview"
+    context: dict[str, Any] = {"project": project, "deployment": deployment, "preview": preview}
     try:
         body = json.loads(request.POST.get("body", ""))
         prediction = predict.predict(principal=request.principal, deployment=deployment, body=body, preview=preview)
-        context = {
-            "prediction": prediction,
-            "answer": json.dumps(prediction.answer, indent=2),
-            "outputs": _outputs(prediction.answer),
-        }
+        context |= answer_of(prediction)
     except (ValueError, RecursionError) as error:
         context["trouble"] = f"This is not JSON: {error}."
     except FlotillaError as error:
@@ -331,14 +328,3 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         initial = {"replicas": deployment.spread["replicas"] if deployment.spread else first}
         context["scale_form"] = scale_form or ScaleForm(initial=initial, deployment=deployment, auto_id="scale_%s")
     return context
-
-
-def _outputs(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    """The first values of each output, for a line."""
-    lines = []
-    for output in answer.get("outputs") or []:
-        if isinstance(output, dict) and isinstance(output.get("data"), list):
-            values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in output["data"][:12]]
-            more = ", …" if len(output["data"]) > 12 else ""
-            lines.append((str(output.get("name", "output")), ", ".join(values) + more))
-    return lines

@@ -5,7 +5,7 @@ moves the rollout on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -15,23 +15,29 @@ from apps.deployments.models import AnalysisRun, Placement
 from apps.deployments.reconcile import probing, querying, scraping
 from apps.deployments.rollout.analysis import Measurement, next_at
 from apps.deployments.rollout.asked import Provider
+from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.scraped import needs_two
 from apps.deployments.services.analysing import forget, measurements_of, remember
 from apps.deployments.services.rollouts import measured
 
-# A measurement, and what to keep for the next one.
-Seen = tuple[Measurement, dict[str, Any]]
-Look = Callable[[AnalysisRun, Sequence[Placement]], Seen]
+
+class Seen(NamedTuple):
+    """A measurement, what to keep for the next one, and what was said to each request so far."""
+
+    measurement: Measurement
+    memory: dict[str, Any]
+    answers: Sequence[Tally] = ()
 
 
-def _without_memory(look: Callable[[AnalysisRun, Sequence[Placement]], Measurement]) -> Look:
-    return lambda run, places: (look(run, places), {})
+def _probe(run: AnalysisRun, places: Sequence[Placement]) -> Seen:
+    measurement, answers = probing.look(run, places)
+    return Seen(measurement, {}, answers)
 
 
-LOOKS: Mapping[str, Look] = {
-    Provider.PROBE: _without_memory(probing.look),
-    Provider.PROMETHEUS: _without_memory(querying.look),
-    Provider.SCRAPE: scraping.look,
+LOOKS: Mapping[str, Callable[[AnalysisRun, Sequence[Placement]], Seen]] = {
+    Provider.PROBE: _probe,
+    Provider.PROMETHEUS: lambda run, places: Seen(querying.look(run, places), {}),
+    Provider.SCRAPE: lambda run, places: Seen(*scraping.look(run, places)),
 }
 
 
@@ -52,8 +58,7 @@ def measure(pk: int) -> Outcome:
         return Again(interval)
     if wait > 0:
         return Again(wait)
-    measurement, memory = LOOKS[run.asked["provider"]](run, places)
-    again = measured(run, measurement, memory)
+    again = measured(run, *LOOKS[run.asked["provider"]](run, places))
     return Again(interval) if again else DONE
 
 

@@ -24,7 +24,8 @@ from apps.deployments.predict.examples import example_request
 from apps.deployments.predict.fates import Blame, blame_of_answer, blame_of_error, why_unheard
 from apps.deployments.reconcile.vigil import Vigil
 from apps.deployments.rollout.analysis import Measurement
-from apps.deployments.rollout.probed import Exchange, Reply, by_probe
+from apps.deployments.rollout.probed import Exchange, Question, Reply, Tally, by_probe, tallied
+from apps.deployments.services.analysing import answers_of
 
 # Seconds for one request; what takes longer has failed.
 REQUEST_SECONDS = 5.0
@@ -34,29 +35,51 @@ class Unheard(Exception):
     """Why a look says nothing of the replicas, in a sentence."""
 
 
-def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
-    """What both revisions answer on these targets now."""
+NOTHING_RECORDED = "No request is recorded. Predict on the deployment's page, and keep the request."
+
+
+def look(run: AnalysisRun, places: Sequence[Placement]) -> tuple[Measurement, list[Tally]]:
+    """What both revisions answer on these targets now, and to each request so far."""
     deployment = run.rollout.deployment
     away = [place.target.name for place in places if is_away(place.target.cluster)]
     exchanges: list[Exchange] = []
     silent = f"{', '.join(away)} can't be reached." if away else ""
     ready = selectors.ready_replicas(deployment)
+    given = _questions(run, deployment)
+    if given == []:
+        return by_probe(run.asked, [], timezone.now(), silent=NOTHING_RECORDED), []
     for place in places:
         if place.target.name in away:
             continue
         try:
             client = connect(place.target.cluster)
             asking = _Asking(client, deployment, place, ready)
-            requests = run.asked.get("requests") or asking.example(run.rollout.to_revision.number)
-            new = asking.ask(run.rollout.to_revision.number, requests)
-            old = asking.ask(place.stable.number, requests) if place.stable else []
+            questions = given or asking.example(run.rollout.to_revision.number)
+            new = asking.ask(run.rollout.to_revision.number, questions)
+            old = asking.ask(place.stable.number, questions) if place.stable else []
             # Where none of the new revision is ready nobody was asked; where none of the other is, only the new one.
-            exchanges += [Exchange(*pair) for pair in zip(new, old or [None] * len(new), strict=False)]
+            answered: Sequence[Reply | None] = old or [None] * len(new)
+            exchanges += [Exchange(*each) for each in zip(questions, new, answered, strict=False)]
         except (KubeError, FlotillaError) as error:
             silent = f"{place.target.name}: {error.message}"
         except Unheard as why:
             silent = f"{place.target.name}: {why}"
-    return by_probe(run.asked, exchanges, timezone.now(), silent=silent)
+    measurement = by_probe(run.asked, exchanges, timezone.now(), silent=silent)
+    # What an interrupted look has found says as little of each request as of all.
+    return measurement, tallied(answers_of(run), [] if silent else exchanges)
+
+
+def _questions(run: AnalysisRun, deployment: Deployment) -> list[Question] | None:
+    """The requests that are given, and those that are recorded if these are asked for; None where neither is."""
+    given: list[dict[str, Any]] = run.asked.get("requests") or []
+    recorded = run.asked.get("recorded", False)
+    if not given and not recorded:
+        return None
+    questions = [Question(f"given-{at}", f"given request {at}", encode(body)) for at, body in enumerate(given, 1)]
+    if recorded:
+        kept = selectors.recordings_of(deployment)
+        questions += [Question(f"recorded-{each.pk}", each.title, each.body.encode(), recorded=True) for each in kept]
+    return questions
 
 
 class _Asking:
@@ -71,29 +94,29 @@ class _Asking:
     ) -> None:
         self._client, self._deployment, self._place, self._ready = client, deployment, place, ready
 
-    def ask(self, revision: int, requests: Sequence[dict[str, Any]]) -> list[Reply]:
+    def ask(self, revision: int, questions: Sequence[Question]) -> list[Reply]:
         """The replies of a ready replica of the revision; none where none is ready. Raises Unheard."""
         replica = self._replica(revision)
         if not replica:
             return []
         port, model = selectors.endpoint(self._deployment.pk, revision)
         path = f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer"
-        return [self._reply(replica, port, path, request) for request in requests]
+        return [self._reply(replica, port, path, each.body) for each in questions]
 
-    def example(self, revision: int) -> list[dict[str, Any]]:
+    def example(self, revision: int) -> list[Question]:
         """A request that the model describes itself, for who names none. Raises Unheard."""
         replica = self._replica(revision)
         port, model = selectors.endpoint(self._deployment.pk, revision)
         path = f"/v2/models/{quote(model or self._deployment.name, safe='')}"
         said = self._answer(replica, port, "GET", path)[0] if replica else {}
-        return [example_request(said)]
+        return [Question("example", "the model's example", encode(example_request(said)))]
 
     def _replica(self, revision: int) -> str:
         here = (self._place.target.cluster_id, self._place.target.namespace)
         return next((name for name, of, *at in self._ready if of == revision and tuple(at) == here), "")
 
-    def _reply(self, replica: str, port: int, path: str, request: dict[str, Any]) -> Reply:
-        said, took = self._answer(replica, port, "POST", path, encode(request))
+    def _reply(self, replica: str, port: int, path: str, body: bytes) -> Reply:
+        said, took = self._answer(replica, port, "POST", path, body)
         return Reply(answered=bool(said), milliseconds=took, outputs=said.get("outputs"))
 
     def _answer(

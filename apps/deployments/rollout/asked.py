@@ -45,7 +45,7 @@ ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
 """Providers that measure out of Flotilla's own rows; the others ask somebody, in a round of their own."""
 
 _OF_ALL = ("provider", "interval_seconds", "count", "failure_limit", "inconclusive_limit")
-_OF_PROBES = ("requests", "max_errors", "max_latency_ms", "min_agreement")
+_OF_PROBES = ("requests", "recorded", "max_errors", "max_latency_ms", "min_agreement")
 _OF_MODELS = ("metric", *bounds.FIELDS, *bounds.COMPARING)
 _OF_SCRAPES = (
     *("metric", "labels", "read", "quantile", "over", "path", "port", "name"),
@@ -92,6 +92,11 @@ def _of_probe(value: Mapping[str, Any], place: str) -> dict[str, Any]:
         asked["min_agreement"] = whole(value["min_agreement"], f"{place}.min_agreement", 0, 0, 100)
     if value.get("requests") is not None:
         asked["requests"] = _requests(value["requests"], f"{place}.requests")
+    if value.get("recorded") not in (None, False):
+        if value["recorded"] is not True:
+            hint = "With it, the requests that were recorded of the deployment are sent."
+            raise Invalid(f"{place}.recorded is true or false.", field=f"{place}.recorded", hint=hint)
+        asked["recorded"] = True
     return asked
 
 

@@ -29,6 +29,7 @@ from apps.deployments.selectors.placements import (
     stages_of,
     unsettled,
 )
+from apps.deployments.selectors.recordings import recording, recordings_of
 from apps.deployments.selectors.replicas import (
     Square,
     counts_of,
@@ -104,6 +105,8 @@ __all__ = [
     "ports_of",
     "probing",
     "ready_replicas",
+    "recording",
+    "recordings_of",
     "replicas_of",
     "restarted_replica",
     "revision_numbers",

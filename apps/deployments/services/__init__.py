@@ -8,6 +8,7 @@ from apps.deployments.services.deployments import delete_deployment, restore, sc
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, preview_target, remove_target
 from apps.deployments.services.policies import surges
+from apps.deployments.services.recordings import forget_request, record_request
 from apps.deployments.services.rehearsing import Rehearsal, rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.scheduling import set_schedule
@@ -30,6 +31,7 @@ __all__ = [
     "delete_target",
     "deploy_revision",
     "edit_target",
+    "forget_request",
     "identity_of",
     "pause",
     "preview_choice",
@@ -37,6 +39,7 @@ __all__ = [
     "preview_revision",
     "preview_target",
     "promote",
+    "record_request",
     "rehearse",
     "reject",
     "remove_target",

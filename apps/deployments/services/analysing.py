@@ -21,6 +21,7 @@ from apps.deployments.rollout.analysis import Fares, Measurement
 from apps.deployments.rollout.asked import ASK_NOBODY, Provider
 from apps.deployments.rollout.figures import by_model
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.services.common import CLOCK, PROBES
 
@@ -86,6 +87,11 @@ def _measured_here(
 def measurements_of(run: AnalysisRun) -> list[Measurement]:
     """What was measured so far."""
     return [Measurement.from_json(each) for each in run.measurements]
+
+
+def answers_of(run: AnalysisRun) -> list[Tally]:
+    """What both revisions said to each request so far."""
+    return [Tally.from_json(each) for each in run.answers]
 
 
 def remember(run: AnalysisRun, memory: Mapping[str, Any]) -> None:

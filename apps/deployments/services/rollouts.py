@@ -25,6 +25,7 @@ from apps.deployments.rollout.canary import WEIGHT_HELD
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.refusals import REFUSED, UNUSABLE
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.steps import Do
@@ -159,11 +160,13 @@ def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
     return _advance(deployment, rollout, now) or moved
 
 
-def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, Any]) -> bool:
+def measured(
+    run: AnalysisRun, measurement: Measurement, memory: Mapping[str, Any], answers: Sequence[Tally] = ()
+) -> bool:
     """Record what a round has measured, and move the rollout on; returns whether there is more to measure.
 
-    `memory` is what the next look is held against. Nothing is stored where the rollout has left the step meanwhile, or
-    a person has paused it.
+    `memory` is what the next look is held against, `answers` what was said to each request so far. Nothing is stored
+    where the rollout has left the step meanwhile, or a person has paused it.
     """
     with transaction.atomic():
         deployment = locked(run.rollout.deployment_id)
@@ -175,6 +178,8 @@ def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, An
         if left or rollout.paused:
             return False
         remember(fresh, memory)
+        if answers:
+            put(fresh, answers=[each.to_json() for each in answers])
         verdict = note(fresh, measurement)
         go_on(deployment)
         tell(deployment)
