@@ -41,6 +41,8 @@ CLUSTER_ALLOWED_NETWORKS: list[str] = env.list(
 REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")
 # The image that serves a model version where a deployment names none, as clusters pull it: modelserver/Dockerfile.
 MODEL_SERVER_IMAGE = env.str("FLOTILLA_MODEL_SERVER_IMAGE", "flotilla-model-server:2")
+# Fetches the code of runs that name a git repository: a shell and git.
+GIT_IMAGE = env.str("FLOTILLA_GIT_IMAGE", "alpine/git:2.47.2")
 # Where Flotilla itself is installed, where that is a cluster: no project's objects may live there.
 NAMESPACE = env.str("FLOTILLA_NAMESPACE", "")
 

@@ -48,9 +48,10 @@ def check_each(form: BaseForm, checks: Mapping[str, Callable[[Any], object]]) ->
 
 
 def put_error(form: BaseForm, error: FlotillaError) -> None:
-    """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu, and
-    `triggers` for autoscaling.triggers[0].query."""
+    """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu,
+    `triggers` for autoscaling.triggers[0].query, and `git_url` for git.url."""
     names = [part.partition("[")[0] for part in error.field.split(".")]
+    names = ["_".join(names), *names]
     form.add_error(next((name for name in names if name in form.fields), None), by_labels(form, error.sentence))
 
 
@@ -62,6 +63,8 @@ def by_labels(form: BaseForm, sentence: str) -> str:
 
 def _labelled(form: BaseForm, path: str) -> str:
     parts = path.split(".")
+    if (whole := "_".join(parts)) in form.fields and len(parts) > 1:
+        return f"“{form[whole].label}”"
     for number, part in enumerate(parts):
         name, bracket, rest = part.partition("[")
         # A single word may be one of the sentence's own.

@@ -16,6 +16,19 @@ class RunResourcesSerializer(Strict):
     gpu = serializers.IntegerField(required=False)
 
 
+class GitSerializer(Strict):
+    """A git repository, whose folder is the command's working directory."""
+
+    url = serializers.CharField(help_text="https://…, without a login in it.")
+    ref = serializers.CharField(required=False, help_text="A branch, a tag or a commit; the default branch otherwise.")
+    folder = serializers.CharField(required=False, allow_blank=True, help_text="Within the repository.")
+    secret = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="A Secret in the namespace with username and password, as of type kubernetes.io/basic-auth.",
+    )
+
+
 def _word() -> serializers.CharField:
     """A text that is taken as it is: blanks may be all that it is about."""
     return serializers.CharField(allow_blank=True, trim_whitespace=False)
@@ -38,6 +51,7 @@ class NewRunSerializer(PodOptionsSerializer):
         child=_word(), required=False, help_text="Words that no shell reads; Kubernetes fills in $(NAME)."
     )
     args = serializers.ListField(child=_word(), required=False)
+    git = GitSerializer(required=False, help_text="Fetched before the command runs in it.")
     env = serializers.DictField(child=_word(), required=False)
     resources = RunResourcesSerializer(required=False)
     deadline_seconds = serializers.IntegerField(

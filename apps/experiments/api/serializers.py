@@ -65,6 +65,10 @@ class AttemptPodSerializer(serializers.Serializer[Any]):
     exit_code = serializers.IntegerField(allow_null=True)
     reason = serializers.CharField(allow_blank=True)
     message = serializers.CharField(allow_blank=True)
+    image_id = serializers.CharField(
+        allow_blank=True, default="", help_text="The image as its node pulled it, with its digest."
+    )
+    commit = serializers.CharField(allow_blank=True, default="", help_text="That was fetched, where git is asked for.")
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
 

@@ -1,5 +1,6 @@
 """A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +15,8 @@ from apps.clusters.why.holds import suspended
 from apps.clusters.why.result import said, stop
 from apps.clusters.why.runtime import no_sandbox
 from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS
+from apps.experiments.specs import CONTAINER
+from apps.experiments.specs.code import STEP
 
 Object = Mapping[str, Any]
 
@@ -28,6 +31,9 @@ _WELL = frozenset({"Running", "Completed", "NotReady"})
 WAITING_FOR = "the pod of its Job"
 # So much of a pod's message is remembered: a row keeps one for each of its pods.
 MAX_MESSAGE = 1000
+_MAX_IMAGE = 500
+# A commit by SHA-1 or SHA-256.
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class PodSeen:
     """Whether it is only remembered."""
     logged: bool = False
     """Whether the log that the attempt keeps is its own."""
+    image_id: str = ""
+    """The image as its node pulled it, with its digest."""
+    commit: str = ""
+    """The commit of the code that was fetched for it."""
     created_at: datetime | None = None
     scheduled_at: datetime | None = None
     """When it got its node: so long its start is waited for, not since it was made."""
@@ -92,6 +102,8 @@ class PodSeen:
             "words": self.words[:MAX_MESSAGE],
             "disrupted": self.disrupted,
             "log": self.logged,
+            "image_id": self.image_id,
+            "commit": self.commit,
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
         }
@@ -254,7 +266,26 @@ def _see_pod(pod: Object, silent: Mapping[str, str]) -> PodSeen:
         scheduled_at=_scheduled_at(status),
         started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),
         ended_at=max(filter(None, (moment(state.get("finishedAt")) for state in ended)), default=None),
+        image_id=_image_id(status),
+        commit=_commit(status),
     )
+
+
+def _image_id(status: Object) -> str:
+    """The run's image as it was pulled. Some engines write a scheme before it."""
+    image = _named(status.get("containerStatuses"), CONTAINER).get("imageID")
+    return str(image or "").rpartition("://")[2][:_MAX_IMAGE]
+
+
+def _commit(status: Object) -> str:
+    """The last words of the step that fetched the code, where it succeeded."""
+    ended = (_named(status.get("initContainerStatuses"), STEP).get("state") or {}).get("terminated") or {}
+    words = str(ended.get("message") or "").strip()
+    return words if ended.get("exitCode") == 0 and _HASH.fullmatch(words) else ""
+
+
+def _named(statuses: Iterable[Object] | None, name: str) -> Object:
+    return next((status for status in statuses or () if status.get("name") == name), {})
 
 
 def is_being_made(pod: Object) -> bool:
@@ -301,6 +332,8 @@ def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
             exit_code=row.get("exit_code"),
             disrupted=bool(row.get("disrupted")),
             logged=bool(row.get("log")),
+            image_id=str(row.get("image_id") or ""),
+            commit=str(row.get("commit") or ""),
             started_at=moment(row.get("started_at")),
             ended_at=moment(row.get("ended_at")),
         )

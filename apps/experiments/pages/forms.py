@@ -13,6 +13,7 @@ from apps.core.pages.formtext import as_lines, check_each, pairs
 from apps.experiments.models import TAG_LENGTH, Run
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_DEADLINE_SECONDS, MAX_RETRIES, MAX_TEXT, MAX_WORKERS, parse_spec
+from apps.experiments.specs.code import KEYS as GIT_KEYS
 from apps.experiments.specs.commands import Way, fields_of, of_spec
 
 WAYS = (
@@ -47,6 +48,8 @@ def _check(**part: Any) -> None:
 class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
+    advanced = ("git_folder", "git_secret", *PodOptionsForm.advanced)
+
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="Empty: the experiment's, with a number.")
     image = forms.CharField(max_length=500, help_text="Such as python:3.11.")
@@ -57,6 +60,23 @@ class LaunchForm(PodOptionsForm):
         help_text="An MLflow client in it is set up for this run. Empty: what the image does by itself.",
     )
     way = forms.ChoiceField(label="The command is run", choices=WAYS, initial=Way.LINE)
+    git_url = forms.CharField(
+        label="Git repository",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"placeholder": "https://git.example.com/team/train.git", **_LINES}),
+        help_text="Fetched before the command, which runs in it. Empty: the image has all that it needs.",
+    )
+    git_ref = forms.CharField(
+        label="Branch, tag or commit", required=False, max_length=500, help_text="Empty: the default branch."
+    )
+    git_folder = forms.CharField(label="Folder of the repository", required=False, max_length=500)
+    git_secret = forms.CharField(
+        label="Login for the repository",
+        required=False,
+        max_length=253,
+        help_text="A Secret in the namespace with username and password.",
+    )
     cluster = forms.ChoiceField()
     cluster_selector = forms.CharField(
         label="Only clusters with",
@@ -170,6 +190,7 @@ class LaunchForm(PodOptionsForm):
         values = self.cleaned_data
         wish = {key: values[key] for key in ("experiment", "name", "image", "params", "env")} | self._place()
         wish |= {"matrix": values["matrix"]} if values["matrix"] else {}
+        wish |= {"git": git} if (git := self._git()) else {}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
         wish |= {"retries": values["retries"]} if values["retries"] is not None else {}
@@ -181,10 +202,13 @@ class LaunchForm(PodOptionsForm):
                 wish |= {key: self._again[key] for key in keys if key in self._again}
         return wish
 
+    def _git(self) -> dict[str, str]:
+        return {key: text for key in GIT_KEYS if (text := self.cleaned_data[f"git_{key}"])}
+
     @property
     def place_fields(self) -> tuple[str, ...]:
         """The fields that a place is chosen by. The preview sends no others: an address has less room than a form."""
-        return (*_OF_PLACES, *self.advanced)
+        return (*_OF_PLACES, *PodOptionsForm.advanced)
 
     def place_wish(self) -> dict[str, Any]:
         """As much of it as a place is chosen by, whatever else is still to be filled in. Raises Invalid."""
@@ -223,6 +247,7 @@ def filled_in(run: Run) -> dict[str, Any]:
         **(spec.get("resources") or {}),
         **initial_of(spec),
         **_place_of(run),
+        **{f"git_{key}": text for key, text in (spec.get("git") or {}).items()},
     }
 
 

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
 from apps.clusters.pages.places import places
-from apps.clusters.podoptions import words
 from apps.core.access import may
 from apps.core.errors import Conflict, FlotillaError, Missing
 from apps.core.models import Project
@@ -140,7 +139,6 @@ def _context(
 ) -> dict[str, Any]:
     project = run.experiment.project
     context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
-    context["options"] = words.rows(run.spec)
     if "part" not in request.GET or request.GET["part"] == "attempts":
         context |= _log_of(board, choice_of(request.GET))
     if register_form is not None:

@@ -18,10 +18,10 @@ from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence
 from apps.core.states import Health
 from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
-from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
+from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, AttemptState, RunKind, RunState
 

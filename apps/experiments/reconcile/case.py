@@ -15,11 +15,12 @@ from apps.core.secrets.tokens import issue_token, restore_tokens, revoke_tokens
 from apps.core.states import Role
 from apps.experiments.decision import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
-from apps.experiments.models import Attempt, Run
+from apps.experiments.models import Attempt, Run, Tag
 from apps.experiments.services.placing import room_was_made
 from apps.experiments.specs import Retries, parse_retries
 from apps.experiments.states import ENDED, LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
+from apps.experiments.tracking.store import COMMIT_TAG
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +151,17 @@ def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, 
                 return
             for name, value in changed.items():
                 setattr(last, name, value)
+            _note_commit(case.run, changed.get("pods") or [])
         if _follow(case.run, after, why, now) or changed:
             run_changed(case.run, "overview")
+
+
+def _note_commit(run: Run, pods: list[dict[str, Any]]) -> None:
+    """Tag the run with the commit that was fetched for it, as MLflow's clients do for code in a git folder."""
+    commit = next((pod["commit"] for pod in pods if pod.get("commit")), "")
+    if commit:
+        tag = Tag(run=run, experiment_id=run.experiment_id, key=COMMIT_TAG, value=commit)
+        Tag.objects.bulk_create([tag], ignore_conflicts=True)
 
 
 def _follow(run: Run, after: Standing, why: str, now: datetime) -> bool:

@@ -56,6 +56,7 @@ def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:
         experiment_pk=run.experiment_id,
         spec=parse_spec(run.spec),
         tracking_uri=settings.PUBLIC_URL,
+        git_image=settings.GIT_IMAGE,
         number=attempt.number,
         name=attempt.job_name,
         time_left=deadline - now if deadline is not None else None,

@@ -26,6 +26,7 @@ from apps.experiments.decision import (
     see,
 )
 from apps.experiments.models import Attempt, Run
+from apps.experiments.specs import CONTAINER
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,12 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
 
 
 def watched(attempt: Attempt) -> tuple[PodSeen, ...]:
-    """The attempt's pods as the watcher saw them last."""
-    return tuple(_watched(attempt))
+    """The attempt's pods as the watcher saw them last, with what the attempt knows of them beside it."""
+    known = {pod.name: pod for pod in remembered(attempt.pods)}
+    return tuple(
+        replace(pod, image_id=known[pod.name].image_id, commit=known[pod.name].commit) if pod.name in known else pod
+        for pod in _watched(attempt)
+    )
 
 
 def _watched(attempt: Attempt) -> Iterator[PodSeen]:
@@ -146,7 +151,7 @@ def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> tup
         return "", ""
     try:
         text = client.pod_log(
-            attempt.namespace, pod.name, container=manifests.CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
+            attempt.namespace, pod.name, container=CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
         )
     except KubeError as error:
         logger.info("run %s: the log of %s is not kept: %s", attempt.run_id, pod.name, error)

@@ -27,11 +27,12 @@ from apps.experiments.services.away import why_away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
 from apps.experiments.specs import RunSpec, parse_spec
+from apps.experiments.specs.code import Code
 from apps.experiments.specs.matrix import MAX_RUNS, combinations
 from apps.experiments.specs.places import Anywhere, Placing, parse_anywhere
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
-from apps.experiments.tracking.store import RUN_NAME_TAG
+from apps.experiments.tracking.store import BRANCH_TAG, REPOSITORY_TAG, RUN_NAME_TAG
 
 # How often experiments that others make at the same time are looked for again.
 _TRIES = 3
@@ -270,7 +271,7 @@ def _store_values(launched: Iterable[tuple[Run, Launch]]) -> None:
     tags: list[Tag] = []
     for run, asked in launched:
         about = {"run": run, "experiment_id": run.experiment_id}
-        with_name = {**asked.tags, RUN_NAME_TAG: run.name}
+        with_name = {**_code_tags(asked.spec.code), **asked.tags, RUN_NAME_TAG: run.name}
         params += [
             Param(**about, key=key, value=_checked(key, asked.params[key], PARAM_LENGTH))
             for key in sorted(asked.params)
@@ -278,6 +279,10 @@ def _store_values(launched: Iterable[tuple[Run, Launch]]) -> None:
         tags += [Tag(**about, key=key, value=_checked(key, with_name[key], TAG_LENGTH)) for key in sorted(with_name)]
     prepared.insert_all(params)
     prepared.insert_all(tags)
+
+
+def _code_tags(code: Code | None) -> dict[str, str]:
+    return {} if code is None else {REPOSITORY_TAG: code.url, BRANCH_TAG: code.ref}
 
 
 def _checked(key: str, value: Any, limit: int) -> str:
@@ -319,6 +324,7 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, 
         experiment_pk=0,
         spec=spec,
         tracking_uri=settings.PUBLIC_URL,
+        git_image=settings.GIT_IMAGE,
     )
 
 

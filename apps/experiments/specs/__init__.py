@@ -10,9 +10,12 @@ from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
 from apps.core.text.names import is_variable
+from apps.experiments.specs.code import Code, parse_code
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
 
+CONTAINER = "run"
+"""The name of the container in a run's pod."""
 MAX_ARGUMENTS = 500
 MAX_TEXT = 100_000
 MAX_DEADLINE_SECONDS = 90 * 24 * 3600
@@ -51,7 +54,7 @@ class Retries:
 
 
 # Options of runs alone: a deployment's revision, made of the same container options, does not have these.
-ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on")
+ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class RunSpec:
     pod: PodOptions = NO_OPTIONS
     workers: int = 1
     retries: Retries = Retries()
+    code: Code | None = None
+    """The repository that the command runs in."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -84,6 +89,7 @@ class RunSpec:
             "retries": self.retries.limit,
             "retry_on": [str(cause) for cause in self.retries.causes],
             **self.pod.to_json(),
+            **({"git": self.code.to_json()} if self.code is not None else {}),
         }
 
 
@@ -105,6 +111,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         pod=pod,
         workers=_whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS),
         retries=parse_retries(data),
+        code=parse_code(data.get("git"), pod.volumes),
     )
 
 

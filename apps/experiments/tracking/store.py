@@ -17,6 +17,9 @@ from apps.experiments.tracking.ingest import Batch
 from apps.experiments.tracking.permits import IF_RUN_ACTIVE, Permit
 
 RUN_NAME_TAG = "mlflow.runName"
+# What MLflow's clients call the code of a run: mlflow/utils/mlflow_tags.py.
+REPOSITORY_TAG, BRANCH_TAG = "mlflow.source.git.repoURL", "mlflow.source.git.branch"
+COMMIT_TAG = "mlflow.source.git.commit"
 NAME_LENGTH = 250
 
 # Arrays are sent as text that is quickly made: keys have no line breaks (`ingest.check_key`).

@@ -7,6 +7,8 @@ from typing import Any
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.podoptions import words
+from apps.clusters.podoptions.words import Row
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.access import Principal, may
@@ -17,6 +19,7 @@ from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
 from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.pages import charts
+from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.specs.commands import Command, expanded, of_spec
@@ -212,6 +215,11 @@ class RunBoard:
     def attempts(self) -> list[Attempt]:
         """Its attempts by number."""
         return selectors.attempts_of(self.run) if self.launched else []
+
+    @property
+    def options(self) -> list[Row]:
+        """What it was made of, and what was asked for its pods."""
+        return [*made_of(self.run, self.attempts), *words.rows(self.run.spec)]
 
     @property
     def last(self) -> Attempt | None:

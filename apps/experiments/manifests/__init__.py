@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
-from apps.experiments.specs import RunSpec
+from apps.experiments.manifests.code import MOUNTED, code_step
+from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of the key in the Secret, not a secret
-CONTAINER = "run"
 GPU = "nvidia.com/gpu"
 # A finished Job stays for a week, so that a control plane that was away still finds how it ended.
 KEEP_FINISHED_SECONDS = 7 * 24 * 3600
@@ -71,6 +71,7 @@ def run_job(
     experiment_pk: int,
     spec: RunSpec,
     tracking_uri: str,
+    git_image: str,
     number: int = 1,
     name: str = "",
     time_left: timedelta | None = None,
@@ -78,8 +79,8 @@ def run_job(
     """The Job of one attempt, which retries nothing itself: Flotilla makes another attempt, and says why.
 
     A pod that is disrupted (preempted, evicted, its node lost) fails the Job with a reason that stays when the pod is
-    gone. `name` where the attempt's row has another one than today's code would give it; `time_left` is what earlier
-    attempts have left of the run's deadline, by default all of it.
+    gone. `git_image` has the step that fetches code; `name` where the attempt's row has another one than today's code
+    would give it; `time_left` is what earlier attempts have left of the run's deadline, by default all of it.
     """
     labels = run_labels(project, run_pk, attempt=number)
     template = {
@@ -90,6 +91,7 @@ def run_job(
             options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
+            **(code_step(spec.code, git_image, _amounts(spec)) if spec.code is not None else {}),
         ),
     }
     return {
@@ -123,7 +125,7 @@ def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
 
 def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str) -> dict[str, Any]:
     token = {"secretKeyRef": {"name": secret_name(run_pk), "key": TOKEN_KEY}}
-    amounts: dict[str, str] = {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
+    amounts = _amounts(spec)
     if spec.resources.gpu:
         amounts[GPU] = str(spec.resources.gpu)
     container: dict[str, Any] = {
@@ -139,6 +141,8 @@ def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tra
         ],
         "resources": {"requests": amounts, "limits": dict(amounts)},
     }
+    if spec.code is not None:
+        container |= {"workingDir": spec.code.working_directory, "volumeMounts": [MOUNTED]}
     if spec.command_line:
         container["command"] = by_shell(spec.command_line)
     if spec.command:
@@ -146,6 +150,10 @@ def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tra
     if spec.args:
         container["args"] = list(spec.args)
     return container
+
+
+def _amounts(spec: RunSpec) -> dict[str, str]:
+    return {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
 
 
 def run_namespace(project: str, namespace_name: str) -> dict[str, Any]:
