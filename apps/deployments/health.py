@@ -12,6 +12,7 @@ from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import refusal
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
+from apps.core.text.wording import duration_text
 from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
@@ -344,7 +345,7 @@ def healed_message(wanted: int, seconds: float) -> str:
 
 def heal_span(seconds: float) -> str:
     """How long a heal took: tenths of a second count where it was quick."""
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)
 
 
 def late(replicas: Iterable[ReplicaSeen], revision: int) -> list[ReplicaSeen]:

@@ -12,6 +12,7 @@ from apps.deployments.rollout.passages import How
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Answer, Ruling
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
+from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
@@ -364,6 +365,12 @@ def test_each_rule_of_a_target_that_gets_it_in_several_waves(
 ) -> None:
     gates = {target: SHUT[reason] for target, reason in shut.items()}
     assert said(decide(TENTH, status, seen(placements), {}, NOW, gates)) == decided
+
+
+def test_a_soak_tells_the_part_that_is_watched() -> None:
+    plan = tuple(step for step in TENTH if step.do in (Do.SET_WEIGHT, Do.SOAK))
+    assert decide(plan, at(1), seen("a 10, b 10"), {}, NOW).message == "a and b are watched at 10 % for 1 min."
+    assert decide(TENTH, at(2), seen("a 10, b 100, c 0"), {}, NOW).message == "a and b are watched for 1 min."
 
 
 def test_several_finished_steps_are_passed_at_once() -> None:

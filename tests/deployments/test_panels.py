@@ -82,12 +82,12 @@ def stage(target: str, actual: int | None = None) -> Stage:
     ("at", "stands", "label", "says"),
     [
         (0, {"state": "Progressing"}, "20\xa0%", ("current", "now 10\xa0%", 50.0, None)),
-        (1, {"state": "Paused"}, "Wait 1\xa0m", ("waiting", "", 25.0, NOW + timedelta(seconds=45))),
-        (1, {"state": "Paused", "paused": True}, "Wait 1\xa0m", ("waiting", "held", 0.0, None)),
+        (1, {"state": "Paused"}, "Wait 1\xa0min", ("waiting", "", 25.0, NOW + timedelta(seconds=45))),
+        (1, {"state": "Paused", "paused": True}, "Wait 1\xa0min", ("waiting", "held", 0.0, None)),
         (2, {"state": "Progressing"}, "Analyse health", ("current", "1 of 4 measured", 25.0, None)),
         (2, {"state": "RollingBack"}, "Analyse health", ("failed", "1 of 4 measured", 0.0, None)),
         (3, {"state": "Degraded"}, "100\xa0%", ("failed", "", 0.0, None)),
-        (4, {"state": "Progressing"}, "Soak 10\xa0m", ("current", "", 2.5, NOW + timedelta(seconds=585))),
+        (4, {"state": "Progressing"}, "Soak 10\xa0min", ("current", "", 2.5, NOW + timedelta(seconds=585))),
         (8, {"state": "Progressing"}, "100\xa0%", ("current", "on 0 of 3", 0.0, None)),
     ],
 )
@@ -121,8 +121,9 @@ def test_each_wave_shows_its_own_steps_also_where_a_target_is_in_two_of_them() -
     there = stage("eu", 33)
     there.weight = 50
     waves = waves_of(made, [there, stage("us")], [], NOW)
+    assert [wave.part for wave in waves] == ["10\xa0%", "", ""]
     assert [(wave.where, wave.state, wave.share, [step.label for step in wave.steps]) for wave in waves] == [
-        ("eu", "done", "", ["10\xa0%", "Soak 10\xa0m"]),
+        ("eu", "done", "", ["10\xa0%", "Soak 10\xa0min"]),
         ("eu", "current", "50\xa0%, now 33\xa0%", ["50\xa0%", "Until promoted", "100\xa0%"]),
         ("us", "next", "", ["100\xa0%"]),
     ]
@@ -131,12 +132,12 @@ def test_each_wave_shows_its_own_steps_also_where_a_target_is_in_two_of_them() -
 PASSED = [
     # step, seconds, how, what its targets had, label and note
     (0, 42, How.DONE, {"eu": 25}, ("20\xa0%", "got 25\xa0%", "done")),
-    (1, 12, How.PROMOTED, {"eu": 25}, ("Wait 1\xa0m", "promoted", "done")),
+    (1, 12, How.PROMOTED, {"eu": 25}, ("Wait 1\xa0min", "promoted", "done")),
     (2, 40, How.DONE, {"eu": 25}, ("Analyse health", "4 of 4 measured", "done")),
     (3, 30, How.DONE, {"eu": 100}, ("100\xa0%", "got 100\xa0%", "done")),
-    (4, 0, How.SKIPPED, {"eu": 100}, ("Soak 10\xa0m", "skipped", "skipped")),
+    (4, 0, How.SKIPPED, {"eu": 100}, ("Soak 10\xa0min", "skipped", "skipped")),
     (5, 60, How.DONE, {"us": 17, "asia": 20, "africa": 25}, ("20\xa0%", "got 17\N{EN DASH}25\xa0%", "done")),
-    (6, 20, How.FAILED, {}, ("Wait 1\xa0m", "", "failed")),
+    (6, 20, How.FAILED, {}, ("Wait 1\xa0min", "", "failed")),
 ]
 
 
@@ -200,7 +201,7 @@ def test_a_mirror_is_told_as_wanted_and_as_had() -> None:
         place.traffic = had | {"route": route}
         [wave] = waves_of(made, stages, [], NOW)
         assert [step.label for step in wave.steps] == [
-            "Mirror 20\xa0%", "Wait 1\xa0m", "Mirror 100\xa0%", "Until promoted", "Promoted",
+            "Mirror 20\xa0%", "Wait 1\xa0min", "Mirror 100\xa0%", "Until promoted", "Promoted",
         ]  # fmt: skip
         assert (wave.steps[0].note, wave.steps[0].share) == (note, share)
         assert traffic_of(made, stages) == {1: "100 %", 2: traffic}

@@ -87,7 +87,7 @@ STORY = [
      "More on asia (1)."),
     ("eu 2 lost 60, us 2, asia 2", {"us": 0, "asia": 0}, "Failover",
      "eu has been lost since 14:01 UTC: no other target has room for 2."),
-    ("eu 0 back 120, us 3, asia 3", {}, "Returned", "eu has been back for 2 m: 2 replicas return to it."),
+    ("eu 0 back 120, us 3, asia 3", {}, "Returned", "eu has been back for 2 min: 2 replicas return to it."),
     ("eu 2, us 3, asia 3", {}, "", ""),
     ("eu 2 lost 1, us 2, asia 2", {}, "", ""),
 ]  # fmt: skip

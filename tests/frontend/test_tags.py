@@ -63,7 +63,7 @@ def test_elapsed_stands_still_once_there_is_an_end() -> None:
     assert "data-tick" in render("{% elapsed start %}", start=start)
     html = render("{% elapsed start end %}", start=start, end=NOW)
     assert "data-tick" not in html
-    assert ">18 m<" in html
+    assert ">18 min<" in html
 
 
 def test_a_bar_says_its_figures_and_turns_hot() -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from apps.clusters.podoptions.scheduling import NO_PODS, NODE, PODS, PREFERRED, REQUIRED
 from apps.clusters.podoptions.spread import HARD
+from apps.core.text.wording import duration_text
 
 Object = Mapping[str, Any]
 
@@ -45,7 +46,7 @@ def _toleration(item: Object) -> str:
     effect = item.get("effect") or "any effect"
     words = taint_text({**item, "effect": effect}) if item.get("key") else f"every taint:{effect}"
     seconds = item.get("tolerationSeconds")
-    return words if seconds is None else f"{words} for {seconds} s"
+    return words if seconds is None else f"{words} for {duration_text(float(seconds))}"
 
 
 def _affinity(affinity: Object) -> Iterator[str]:

@@ -107,7 +107,7 @@ def number_text(value: float | None) -> str:
 
 
 def duration_text(span: timedelta | float | None) -> str:
-    """A span of time in at most two units: 4335 s → "1 h 12 m". Below a second in milliseconds."""
+    """A span of time in at most two units: 4335 s → "1 h 12 min". Below a second in milliseconds."""
     if span is None:
         return "–"
     seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
@@ -118,10 +118,10 @@ def duration_text(span: timedelta | float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         minutes, rest = divmod(whole, 60)
-        return f"{minutes} m {rest} s" if rest and minutes < 10 else f"{minutes} m"
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
     if whole < 86_400:
         hours, rest = divmod(whole, 3600)
-        return f"{hours} h {rest // 60} m" if rest >= 60 else f"{hours} h"
+        return f"{hours} h {rest // 60} min" if rest >= 60 else f"{hours} h"
     days, rest = divmod(whole, 86_400)
     return f"{days} d {rest // 3600} h" if rest >= 3600 and days < 10 else f"{days} d"
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from apps.core.pages import charts
-from apps.core.text.wording import number_text
+from apps.core.text.wording import duration_text, number_text
 from apps.deployments.models import AnalysisRun, Rollout
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.asked import Provider
@@ -141,7 +141,9 @@ class AnalysisRow:
         asked = self.run.asked
         failures = int(asked["failure_limit"])
         silent = int(asked.get("inconclusive_limit", failures))
-        return f"every {asked['interval_seconds']} s · {failures} may fail · {silent} may tell nothing"
+        return (
+            f"every {duration_text(float(asked['interval_seconds']))} · {failures} may fail · {silent} may tell nothing"
+        )
 
     @property
     def squares(self) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.core.states import Health
+from apps.core.text.wording import duration_text
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.pages.mirrors import had_by, mirrored
@@ -219,8 +220,9 @@ def options_of(spec: Mapping[str, Any]) -> list[words.Row]:
     """The options in a revision's spec, without its container."""
     rows, shutdown = words.rows(spec), spec.get("shutdown")
     if shutdown:
-        drains = f"drains for {shutdown['drain_seconds']} s" if shutdown["drain_seconds"] else "ends when it is told to"
-        rows.append(words.Row("Shutdown", [f"{drains}, killed after {shutdown['grace_seconds']} s"], prose=True))
+        drain, grace = (duration_text(float(shutdown[name])) for name in ("drain_seconds", "grace_seconds"))
+        drains = f"drains for {drain}" if shutdown["drain_seconds"] else "ends when it is told to"
+        rows.append(words.Row("Shutdown", [f"{drains}, killed after {grace}"], prose=True))
     if spec.get("model_path"):
         rows.append(words.Row("Model's files", [f"fetched to {spec['model_path']} before it starts"], prose=True))
     return rows

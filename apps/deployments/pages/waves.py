@@ -9,8 +9,9 @@ from apps.core.states import Health
 from apps.deployments.models import AnalysisRun, Rollout, Stage
 from apps.deployments.pages.rolling import Step
 from apps.deployments.pages.rows import PlaceRow
-from apps.deployments.pages.stepper import Course, percents, step_of
+from apps.deployments.pages.stepper import Course, percent, percents, step_of
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.steps import Do
 from apps.deployments.states import TAKEN_BACK, RolloutState
 
 # A wave of more targets than this is counted instead of named at its head.
@@ -49,6 +50,8 @@ class WaveRow:
     since: datetime | None
     ended: datetime | None
     places: list[TargetRow]
+    # The share that its steps end with where a later wave brings the rest: "10 %".
+    part: str = ""
 
     @property
     def where(self) -> str:
@@ -127,7 +130,16 @@ def _wave(course: Course, number: int, mine: Sequence[tuple[int, PlanStep]], *, 
         since=passed[0].since if passed else course.rollout.step_since if stands_at_first else None,
         ended=passed[-1].at if passed and is_over else None,
         places=_places(state, stages),
+        part=_part([step for _, step in mine]),
     )
+
+
+def _part(steps: Sequence[PlanStep]) -> str:
+    """The share that a wave leaves its targets at which does not promote them."""
+    if any(step.do is Do.PROMOTE for step in steps):
+        return ""
+    last = next((step for step in reversed(steps) if step.weight is not None), None)
+    return percent(last.weight or 0) if last is not None else ""
 
 
 def _state(states: set[str]) -> str:

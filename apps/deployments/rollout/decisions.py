@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.core.text.wording import duration_text
 from apps.deployments.rollout.traffic import TO_ALL, Traffic
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
@@ -69,7 +70,7 @@ def judge(
         state, (reason, message) = RolloutState.HEALTHY, done
     elif not progressed and now - status.progressed_at > deadline:
         state, reason = RolloutState.DEGRADED, "ProgressDeadlineExceeded"
-        message = f"Revision {target} made no progress for {in_time(deadline)}: {stuck}"
+        message = f"Revision {target} made no progress for {duration_text(deadline)}: {stuck}"
     else:
         state, (reason, message) = RolloutState.PROGRESSING, waiting
     if done is None:
@@ -92,12 +93,6 @@ def changes(replicas: Mapping[int, int], observed: Mapping[int, ObservedRevision
 def in_replicas(count: int) -> str:
     """ "1 replica", "3 replicas"."""
     return f"{count} replica" if count == 1 else f"{count} replicas"
-
-
-def in_time(span: timedelta) -> str:
-    """ "45 s", "10 min"."""
-    seconds = int(span.total_seconds())
-    return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"
 
 
 def in_words(names: Sequence[str]) -> str:

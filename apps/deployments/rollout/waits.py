@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apps.deployments.rollout.decisions import in_time, in_words, sentence
+from apps.core.text.wording import duration_text
+from apps.deployments.rollout.decisions import in_words, sentence
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.refusals import REFUSED
 from apps.deployments.rollout.seen import Fleet, PlacementSeen
 from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import OnFailure
-from apps.deployments.rollout.traffic import NOTHING, Phase, Share
+from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.rollout.windows import until_text
 from apps.deployments.states import RolloutState
@@ -122,15 +123,20 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     step, shares = fleet.plan[index], fleet.shares_at(index)
     seen = list(fleet.placed(step.targets))
     share = shares[seen[0].target] if seen else NOTHING
-    at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {_weight(share, seen)}"
-    at = f"with {share.mirror} % of the requests mirrored" if share.mirror else at
-    where = f"{at} on {names_of(seen)}" if seen else "where nothing is placed any more"
+    where = f"{_at(share, seen)} on {names_of(seen)}" if seen else "where nothing is placed any more"
     if step.seconds is None:
         return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} until a person goes on.")
     due = since + timedelta(seconds=step.seconds)
     if fleet.now >= due:
         return None
     return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
+
+
+def _at(share: Share, placed: Sequence[PlacementSeen]) -> str:
+    """How targets stand that have this share."""
+    if share.mirror:
+        return f"with {share.mirror} % of the requests mirrored"
+    return "with the preview up" if share.phase is Phase.PREVIEW else f"at {_weight(share, placed)}"
 
 
 def _weight(share: Share, placed: Sequence[PlacementSeen]) -> str:
@@ -152,9 +158,11 @@ def _wait_for_delay(fleet: Fleet, index: int, since: datetime) -> Wait | None:
 
 def _wait_for_soak(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     """Its time passes, and at the end of it all is well: what is just being repaired is no ground to go on upon."""
-    step = fleet.plan[index]
+    step, shares = fleet.plan[index], fleet.shares_at(index)
     seen = list(fleet.placed(step.targets))
-    watched = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
+    parts = {shares[each.target] for each in seen}
+    part = f" {_at(parts.pop(), seen)}" if len(parts) == 1 and ALL not in parts else ""
+    watched = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched{part} for {_span(step)}."
     return _wait_for_time(fleet, index, since, "Soaking", watched)
 
 
@@ -229,4 +237,4 @@ def names_of(placements: Sequence[PlacementSeen]) -> str:
 
 
 def _span(step: PlanStep) -> str:
-    return in_time(timedelta(seconds=step.seconds or 0))
+    return duration_text(float(step.seconds or 0))

@@ -6,11 +6,10 @@ the autoscaler's own conditions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from apps.deployments.rollout.decisions import in_time
+from apps.core.text.wording import duration_text
 from apps.deployments.scaling.policy import Autoscaling
 from kubevalues import quantities
 
@@ -79,12 +78,14 @@ def _doing(
         return "Progressing", f"scaling down to {desired}"
     reason = limited.get("reason") if limited.get("status") == "True" else ""
     if reason == "TooManyReplicas":
-        return "Warning", f"at max {status.get('max')}, and more are wanted"
-    if reason == "TooFewReplicas":
-        return "Healthy", f"at min {status.get('min')}"
-    if (conditions.get("AbleToScale") or {}).get("reason") == "ScaleDownStabilized":
-        wait = in_time(timedelta(seconds=policy.scale_down_stabilization_seconds))
-        return "Healthy", f"fewer would do, which has to last for {wait} first"
+        return "Warning", f"at its maximum of {status.get('max')}, and more are wanted"
+    is_stabilized = (conditions.get("AbleToScale") or {}).get("reason") == "ScaleDownStabilized"
+    if reason == "TooFewReplicas" or (is_stabilized and desired == status.get("min")):
+        # Fewer are enough, and never come.
+        return "Healthy", f"at its minimum of {status.get('min')}"
+    if is_stabilized:
+        wait = duration_text(float(policy.scale_down_stabilization_seconds))
+        return "Healthy", f"fewer are enough, and replicas go when that has lasted for {wait}"
     return "Healthy", f"{desired} {'is' if desired == 1 else 'are'} right"
 
 

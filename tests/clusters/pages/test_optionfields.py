@@ -71,7 +71,7 @@ def test_words_for_all_options() -> None:
     said = {row.label: row.lines for row in rows(EVERYTHING)}
     assert said == {
         "Node selector": ["accelerator=a100", "example.org/pool="],
-        "Tolerations": ["nvidia.com/gpu:NoSchedule", "team=vision:any effect", "every taint:NoExecute for 60 s"],
+        "Tolerations": ["nvidia.com/gpu:NoSchedule", "team=vision:any effect", "every taint:NoExecute for 1 min"],
         "Affinity": [
             "needs a node where topology.kubernetes.io/zone is eu-1 or eu-2 and gpus > 4 or metadata.name is node-1",
             "prefers a node where ssd is there (weight 10)",

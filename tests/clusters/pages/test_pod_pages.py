@@ -183,7 +183,7 @@ def test_out_of_memory_is_said_as_such_with_the_limit(viewer: Client, cluster: C
     assert "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in text
     assert "Ask for more memory" in text
     containers = page_of(viewer, Pod.objects.get(name="train-x"), "?part=containers")
-    assert "OOMKilled" in containers and "exit code 137 (SIGKILL)" in containers and ">2 m<" in containers
+    assert "OOMKilled" in containers and "exit code 137 (SIGKILL)" in containers and ">2 min<" in containers
     assert "setup" in containers and ">init<" in containers and "Completed" in containers
     for amount in ("2Gi", "1Gi"):
         assert f"{amount} <span" in containers

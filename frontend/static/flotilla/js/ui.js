@@ -18,11 +18,11 @@ function durationText(seconds) {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) {
     const minutes = Math.floor(seconds / 60);
-    return seconds % 60 && minutes < 10 ? `${minutes} m ${seconds % 60} s` : `${minutes} m`;
+    return seconds % 60 && minutes < 10 ? `${minutes} min ${seconds % 60} s` : `${minutes} min`;
   }
   if (seconds < 86400) {
     const minutes = Math.floor((seconds % 3600) / 60);
-    return `${Math.floor(seconds / 3600)} h${minutes ? ` ${minutes} m` : ""}`;
+    return `${Math.floor(seconds / 3600)} h${minutes ? ` ${minutes} min` : ""}`;
   }
   const days = Math.floor(seconds / 86400);
   const hours = Math.floor((seconds % 86400) / 3600);
