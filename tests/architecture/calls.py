@@ -82,6 +82,7 @@ PAGES = get(
     "/p/demo/models/digits/",
     "/p/demo/deployments/",
     "/p/demo/deployments/?q=d&health=Healthy",
+    "/p/demo/deployments/?q=d&rollout=UnderWay&cluster=home&environment=production&strategy=canary",
     "/p/demo/deployments/?view=matrix",
     "/p/demo/deployments/new",
     "/p/demo/deployments/new/place?where=*&targets=1&cpu=1&memory=1Gi&replicas=1",

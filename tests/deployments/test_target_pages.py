@@ -230,7 +230,7 @@ def test_a_rollout_that_is_held_before_its_first_replica_says_the_same_everywher
     client, row = signed_in(developer), f"row-{app.pk}"
     matrix = client.get("/p/demo/deployments/?view=matrix").content.decode()
     assert text_of(matrix, row) == "app 1 behind r1 revision 1 serves nobody yet Paused"
-    assert MatrixRow(app, "", []).stands == "r1", "one target is not everywhere"
+    assert MatrixRow(app, "", [], 0).stands == "r1", "one target is not everywhere"
     assert "not begun" in client.get("/p/demo/").content.decode()
     for page, said in {"": ("Paused", "not yet as wanted"), "app/": ("Paused", "Paused · 0 of 1 ready")}.items():
         shown = client.get(f"/p/demo/deployments/{page}").content.decode()

@@ -12,7 +12,7 @@ from rest_framework.serializers import Serializer
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
-from apps.core.errors import Missing
+from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import bodies
@@ -28,21 +28,33 @@ from apps.deployments.api.spreading import SpreadActions
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.rollout.anywhere import Choice
 from apps.deployments.scrape.asking import requests_of
+from apps.deployments.selectors import narrowing
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 PREVIEW = OpenApiParameter("preview", OpenApiTypes.BOOL, description="Ask the revision that is looked at first.")
 CURRENT = ("name", "target", "targets", "anywhere", "replicas", "autoscaling", "spread", "schedule", "project")
-FILTERS = {"health": "health", "model": "current__model_version__model__name"}
-# Of one and the same placement.
-PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
-FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILTERS, *PLACE_FILTERS)]
+ON = "Of one and the same placement, as cluster, target and environment are."
+FILTERS = [
+    OpenApiParameter("q", OpenApiTypes.STR, description="A part of the name."),
+    OpenApiParameter("health", OpenApiTypes.STR),
+    OpenApiParameter(
+        "rollout",
+        OpenApiTypes.STR,
+        enum=narrowing.ROLLOUTS,
+        description="The state of the rollout that is under way; UnderWay is any of them.",
+    ),
+    *(OpenApiParameter(name, OpenApiTypes.STR, description=ON) for name in narrowing.PLACE_LOOKUPS),
+    OpenApiParameter("strategy", OpenApiTypes.STR, enum=narrowing.STRATEGIES, description="How it rolls."),
+    OpenApiParameter("model", OpenApiTypes.STR),
+]
+_WORDS = {"rollout": narrowing.ROLLOUTS, "strategy": narrowing.STRATEGIES}
 
 
 @extend_schema_view(
     list=extend_schema(
         operation_id="listDeployments",
-        parameters=[PROJECT, *FILTER_PARAMETERS],
+        parameters=[PROJECT, *FILTERS],
         responses=forms.DeploymentSerializer(many=True),
     ),
     retrieve=extend_schema(operation_id="getDeployment", parameters=[PROJECT], responses=forms.DeploymentSerializer),
@@ -67,10 +79,11 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
 
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
-        given = request.query_params
-        asked = {lookup: given[name] for name, lookup in FILTERS.items() if name in given}
-        on = {lookup: given[name] for name, lookup in PLACE_FILTERS.items() if name in given}
-        page = self.paginate_queryset(selectors.detailed(on=on, **self.project_filter(), **asked))
+        asked = narrowing.asked_of(request.query_params)
+        for name, words in _WORDS.items():
+            if name in asked and asked[name] not in words:
+                raise Invalid(f"{name} is one of: {', '.join(words)}.", field=name)
+        page = self.paginate_queryset(narrowing.narrowed(selectors.detailed(**self.project_filter()), asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
     def retrieve(self, request: Request, name: str) -> Response:

@@ -1,6 +1,6 @@
 """Deployments × targets: what serves where, and how it fares, for a page of deployments."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.urls import reverse
@@ -8,6 +8,7 @@ from django.urls import reverse
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.pages.rows import model_text, stands_on
+from apps.deployments.selectors.narrowing import fits_place
 
 
 def passes(place: Placement) -> bool:
@@ -69,11 +70,8 @@ class MatrixRow:
     deployment: Deployment
     url: str
     cells: list[Cell | None]
-
-    @property
-    def behind(self) -> int:
-        """On how many targets another revision serves than the one that is wanted."""
-        return sum(cell.behind for cell in self.cells if cell is not None)
+    behind: int
+    """On how many targets, shown or not, another revision serves than the one that is wanted."""
 
     @property
     def stands(self) -> str:
@@ -92,10 +90,10 @@ class Matrix:
     rows: list[MatrixRow]
 
 
-def matrix_of(project: Project, deployments: Iterable[Deployment]) -> Matrix:
-    """The matrix of these deployments, whose placements are prefetched."""
+def matrix_of(project: Project, deployments: Iterable[Deployment], asked: Mapping[str, str]) -> Matrix:
+    """The matrix of these deployments, whose placements are prefetched, over the targets that are asked for."""
     rows = list(deployments)
-    found = {place.target_id: place.target for row in rows for place in row.places}
+    found = {place.target_id: place.target for row in rows for place in row.places if fits_place(asked, place.target)}
     targets = sorted(found.values(), key=lambda target: target.name)
     return Matrix(targets, [_row(project, row, targets) for row in rows])
 
@@ -103,7 +101,8 @@ def matrix_of(project: Project, deployments: Iterable[Deployment]) -> Matrix:
 def _row(project: Project, row: Deployment, targets: list[Target]) -> MatrixRow:
     url = reverse("deployments:detail", args=[project.name, row.name])
     cells = {place.target_id: _cell(row, place, url) for place in row.places}
-    return MatrixRow(row, url, [cells.get(target.pk) for target in targets])
+    behind = sum(cell.behind for cell in cells.values())
+    return MatrixRow(row, url, [cells.get(target.pk) for target in targets], behind)
 
 
 def _cell(row: Deployment, place: Placement, url: str) -> Cell:

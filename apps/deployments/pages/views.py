@@ -1,13 +1,10 @@
 """Pages of deployments. Reads come from selectors, writes go to services."""
 
 import json
-import shlex
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,14 +13,12 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.clusters import logs
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
-from apps.core.access import may
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
-from apps.core.states import Health, Role
-from apps.core.text.names import service_name_from
+from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Deployment, Rollout
@@ -39,68 +34,15 @@ from apps.deployments.pages.forms import (
     a_canary,
     a_shadow,
 )
-from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.placed import placed_of
-from apps.deployments.pages.ready import ready_of
 from apps.deployments.pages.refusals import put_refusals
 from apps.deployments.pages.replicas import parse_by
 from apps.deployments.pages.requests import known_card
-from apps.deployments.pages.rows import event_rows, model_text, stands
+from apps.deployments.pages.rows import event_rows
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
 from apps.deployments.pages.yamlerrors import put_error_at_line
 from apps.deployments.predict import examples
-
-PER_PAGE = 50
-DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
-  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d {body}"""
-
-
-@page
-@require_safe
-def listing(request: PageRequest, project: Project) -> HttpResponse:
-    """The project's deployments."""
-    as_matrix = request.GET.get("view") == "matrix"
-    rows = (selectors.matrix if as_matrix else selectors.deployments)(project=project)
-    name_part, health = request.GET.get("q", "").strip(), request.GET.get("health", "")
-    matching = rows.filter(name__icontains=name_part) if name_part else rows
-    matching = matching.filter(health=health) if health else matching
-    shown = Paginator(matching, PER_PAGE).get_page(request.GET.get("page"))
-    context = {
-        "project": project,
-        "page_obj": shown,
-        "matrix": matrix_of(project, shown) if as_matrix else None,
-        "deployments": [
-            (row, stands(row), model_text(row.current.spec, row.alias) if row.current else "–", ready_of(row))
-            for row in shown
-        ],
-        "totals": selectors.totals(project),
-        "approvals": len(selectors.waiting_for(request.principal, project)),
-        "filtered": bool(name_part or health),
-        "healths": [word.value for word in Health],
-        "may_change": may(request.principal, project),
-        "command": lambda: _deploy_command(project),
-    }
-    return render_page(request, "deployments/list.html", context)
-
-
-def _deploy_command(project: Project) -> str:
-    """How to deploy by REST, with a target and a model that the project has; with a gap to fill where it has none."""
-    target = selectors.targets(project=project).order_by("name").first()
-    [(value, _)] = selectors.version_choices(project, limit=1) or [("MODEL:VERSION", "")]
-    model, _, version = value.rpartition(":")
-    body = {
-        "project": project.name,
-        "name": service_name_from(model) or "NAME",
-        "target": target.name if target else "TARGET",
-        "model": model,
-        "version": int(version) if version.isdecimal() else version,
-        "replicas": 3,
-    }
-    return DEPLOY_COMMAND.format(
-        url=settings.PUBLIC_URL, body=shlex.quote(json.dumps(body, indent=2, ensure_ascii=False))
-    )
 
 
 @page

@@ -1,6 +1,6 @@
 """Reads of deployments: one, lists of them, and their figures."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,16 +98,11 @@ def matrix(**scope: Any) -> QuerySet[Deployment]:
     return _deployments(places, Rollout.objects.all(), **scope)
 
 
-def detailed(*, on: Mapping[str, str] | None = None, **scope: Any) -> QuerySet[Deployment]:
-    """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is.
-
-    `on` are lookups that one of their placements fulfils.
-    """
+def detailed(**scope: Any) -> QuerySet[Deployment]:
+    """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is."""
     stages = Prefetch("stages", Stage.objects.select_related("placement__target"))
     places = Placement.objects.select_related(*WITH_PLACEMENT)
-    rows = _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
-    # No join: that would give a deployment once for each placement.
-    return rows.filter(Exists(Placement.objects.filter(deployment=OuterRef("pk"), **on))) if on else rows
+    return _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
 
 
 def _deployments(places: QuerySet[Placement], rollouts: QuerySet[Rollout], **scope: Any) -> QuerySet[Deployment]:
