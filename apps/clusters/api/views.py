@@ -30,6 +30,7 @@ from apps.core.api.etags import etag_of, if_match
 from apps.core.api.pagination import CursorPage
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.rows import Expect
+from apps.core.database.transactions import snapshot
 from apps.core.errors import Missing
 
 
@@ -63,11 +64,13 @@ class ClusterViewSet(ServiceViewSet):
     pagination_class = ByName
     lookup_field = "name"
 
+    @snapshot()
     def list(self, request: Request) -> Response:
         """List clusters with their sums."""
         page = self.paginate_queryset(selectors.clusters(self.principal)) or []
         return self.get_paginated_response(self._rows(page))
 
+    @snapshot()
     def retrieve(self, request: Request, name: str) -> Response:
         """One cluster."""
         return self._reply(self._cluster(name))

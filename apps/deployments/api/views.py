@@ -12,6 +12,7 @@ from rest_framework.serializers import Serializer
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
+from apps.core.database.transactions import snapshot
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
@@ -77,6 +78,7 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
     serializer_class = forms.DeploymentSerializer
     lookup_field = "name"
 
+    @snapshot()
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
         asked = narrowing.asked_of(request.query_params)
@@ -86,6 +88,7 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
         page = self.paginate_queryset(narrowing.narrowed(selectors.detailed(**self.project_filter()), asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
+    @snapshot()
     def retrieve(self, request: Request, name: str) -> Response:
         """One deployment. Its `ETag` changes with what is wanted, not with what is observed."""
         return _answer(selectors.detail(self.principal, name, **self.project_filter()))
@@ -163,6 +166,7 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
 
     @extend_schema(operation_id="listRollouts", parameters=[PROJECT], responses=forms.RolloutSerializer(many=True))
     @action(detail=True)
+    @snapshot()
     def rollouts(self, request: Request, name: str) -> Response:
         """The rollouts, newest first."""
         return self._page(selectors.rollouts_of(self._deployment(name)), forms.RolloutSerializer)

@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from apps.core.access import may
+from apps.core.database.transactions import snapshot
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
@@ -71,6 +72,7 @@ class Way:
 
 @page
 @require_safe
+@snapshot()
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's deployments."""
     as_matrix, asked = request.GET.get("view") == "matrix", narrowing.asked_of(request.GET)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.clusters import logs
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
+from apps.core.database.transactions import snapshot
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import nav
@@ -47,6 +48,7 @@ from apps.deployments.predict import examples
 
 @page
 @require_safe
+@snapshot()
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One deployment: how it is, what rolls, which replicas there are, and what one may do."""
     return render_page(request, "deployments/detail.html", _context(request, _deployment(request, project, name)))

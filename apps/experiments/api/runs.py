@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
+from apps.core.database.transactions import snapshot
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import selectors, services
@@ -173,6 +174,7 @@ class RunViewSet(Ordered):
     lookup_url_kwarg = "run_id"
     lookup_value_regex = r"[0-9a-f]{32}"
 
+    @snapshot()
     def list(self, request: Request) -> Response:
         """List runs by experiment, state, kind, name or a filter over what they logged."""
         query = request.query_params
@@ -195,6 +197,7 @@ class RunViewSet(Ordered):
         pks = list((scope.filter(name=name) if name else scope).values_list("pk", flat=True))
         return RunSearch(pks, filter_text=text, order_by=[], active=True, among=among).rows
 
+    @snapshot()
     def retrieve(self, request: Request, run_id: str) -> Response:
         """One run with its latest values and its attempts."""
         return self._shown(selectors.run(self.principal, run_id))
