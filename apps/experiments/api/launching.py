@@ -80,6 +80,11 @@ class NewRunSerializer(PodOptionsSerializer):
         required=False,
         help_text="In place of cluster: the lowest price, or the most room, among those that fit; price by default.",
     )
+    queue = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="A LocalQueue of Kueue in the namespace, on a cluster that is named: it says when the run begins.",
+    )
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     matrix = serializers.DictField(

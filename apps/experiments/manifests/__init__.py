@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
+from apps.clusters.why.holds import QUEUE
 from apps.experiments.manifests.code import MOUNTED, code_step
 from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
@@ -100,7 +101,7 @@ def run_job(
         "metadata": {
             "name": name or job_name(run_pk, number),
             "namespace": namespace_name,
-            "labels": labels,
+            "labels": labels | ({QUEUE: spec.queue} if spec.queue else {}),
             "annotations": {RUN_UID: run_uid},
         },
         "spec": _job_spec(spec, time_left) | {"template": template},
@@ -117,6 +118,9 @@ def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
     }
     if spec.workers > 1:
         job["completionMode"] = "Indexed"
+    if spec.queue:
+        # The queue resumes it when there is quota.
+        job["suspend"] = True
     if spec.deadline_seconds is not None:
         left = time_left if time_left is not None else timedelta(seconds=spec.deadline_seconds)
         job["activeDeadlineSeconds"] = max(1, math.ceil((left + DEADLINE_MARGIN).total_seconds()))

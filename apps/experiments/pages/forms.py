@@ -48,7 +48,7 @@ def _check(**part: Any) -> None:
 class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
-    advanced = ("git_folder", "git_secret", *PodOptionsForm.advanced)
+    advanced = ("git_folder", "git_secret", "queue", *PodOptionsForm.advanced)
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="Empty: the experiment's, with a number.")
@@ -111,6 +111,11 @@ class LaunchForm(PodOptionsForm):
         required=False,
         widget=forms.NumberInput(attrs=SHORT),
         help_text="Empty: one. Several find their number in JOB_COMPLETION_INDEX.",
+    )
+    queue = forms.CharField(
+        required=False,
+        max_length=63,
+        help_text="A LocalQueue of Kueue in the namespace, which says when it begins. The cluster is named, too.",
     )
     params = forms.CharField(
         required=False,
@@ -190,6 +195,7 @@ class LaunchForm(PodOptionsForm):
         values = self.cleaned_data
         wish = {key: values[key] for key in ("experiment", "name", "image", "params", "env")} | self._place()
         wish |= {"matrix": values["matrix"]} if values["matrix"] else {}
+        wish |= {"queue": values["queue"]} if values["queue"] else {}
         wish |= {"git": git} if (git := self._git()) else {}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
@@ -241,6 +247,7 @@ def filled_in(run: Run) -> dict[str, Any]:
         "way": command.way if command else Way.LINE,
         "deadline_minutes": round(seconds / 60, 4) if seconds else None,
         "retries": spec.get("retries") or None,
+        "queue": spec.get("queue"),
         "workers": spec.get("workers") if int(spec.get("workers") or 1) > 1 else None,
         "params": as_lines(spec.get("params") or {}),
         "env": as_lines(spec.get("env") or {}),

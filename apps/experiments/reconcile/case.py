@@ -62,11 +62,14 @@ class Case:
 
     @property
     def deadline_at(self) -> datetime | None:
-        """When the run's time is over: counted from its first Job, for all attempts together."""
+        """When the run's time is over: counted from its first Job, or from where a queue let it begin, for all attempts
+        together."""
         seconds = self.run.spec.get("deadline_seconds")
         if not seconds or not self.attempts or not self.attempts[0].job_uid:
             return None
-        return self.attempts[0].created_at + timedelta(seconds=seconds)
+        first = self.attempts[0]
+        begun = first.started_at if self.run.spec.get("queue") else first.created_at
+        return begun + timedelta(seconds=seconds) if begun is not None else None
 
     def standing(self, now: datetime, changes: Mapping[str, Any] | None = None) -> Standing:
         """The run's state, or the one that follows once the last attempt has these values."""

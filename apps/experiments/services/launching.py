@@ -26,6 +26,7 @@ from apps.experiments.services.authors import author
 from apps.experiments.services.away import why_away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
+from apps.experiments.services.queues import check_queues
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.specs.code import Code
 from apps.experiments.specs.matrix import MAX_RUNS, combinations
@@ -224,6 +225,7 @@ def _places(asked: Sequence[tuple[RunSpec, str | None, Anywhere | None]]) -> lis
     for _, name, anywhere in asked:
         cluster = clusters.get(name) if anywhere is None else None
         places.append((cluster, None if cluster is not None else anywhere or Anywhere()))
+    check_queues((spec.queue, cluster) for (spec, _, _), (cluster, _) in zip(asked, places, strict=True))
     check_all_fit((cluster, size) for (cluster, _), size in zip(places, sizes, strict=True) if cluster is not None)
     refuse_impossible(
         [(spec, anywhere) for (spec, _, _), (_, anywhere) in zip(asked, places, strict=True) if anywhere is not None]

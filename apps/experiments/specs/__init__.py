@@ -9,7 +9,7 @@ from apps.clusters import podoptions
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
-from apps.core.text.names import is_variable
+from apps.core.text.names import is_dns_label, is_variable
 from apps.experiments.specs.code import Code, parse_code
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
@@ -54,7 +54,7 @@ class Retries:
 
 
 # Options of runs alone: a deployment's revision, made of the same container options, does not have these.
-ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git")
+ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git", "queue")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class RunSpec:
     retries: Retries = Retries()
     code: Code | None = None
     """The repository that the command runs in."""
+    queue: str = ""
+    """The LocalQueue of Kueue in the namespace that says when it may begin."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -90,6 +92,7 @@ class RunSpec:
             "retry_on": [str(cause) for cause in self.retries.causes],
             **self.pod.to_json(),
             **({"git": self.code.to_json()} if self.code is not None else {}),
+            **({"queue": self.queue} if self.queue else {}),
         }
 
 
@@ -112,6 +115,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         workers=_whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS),
         retries=parse_retries(data),
         code=parse_code(data.get("git"), pod.volumes),
+        queue=_queue(data.get("queue")),
     )
 
 
@@ -216,6 +220,14 @@ def _whole(value: Any, name: str, *, default: int, least: int, most: int) -> int
         return default
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise Invalid(f"{name} is a whole number from {least} to {most}.", field=name)
+    return value
+
+
+def _queue(value: Any) -> str:
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or not is_dns_label(value):
+        raise Invalid(f"{value!r} can't be the name of a queue.", field="queue", hint='Such as "team-a".')
     return value
 
 
