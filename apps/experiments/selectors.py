@@ -64,6 +64,15 @@ def experiments(**scope: Any) -> QuerySet[Experiment]:
     )
 
 
+def counts_of(target: Experiment) -> dict[str, int]:
+    """How many runs an experiment has that are not deleted, are under way, and failed: one look at its runs."""
+    return Run.objects.filter(experiment=target, deleted_at=None).aggregate(
+        run_count=Count("pk"),
+        active_count=Count("pk", filter=Q(state__in=UNSETTLED)),
+        failed_count=Count("pk", filter=Q(state__in=FAILURES)),
+    )
+
+
 def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Experiment:
     """One experiment by its name. Raises Missing, or Invalid when several projects have it."""
     return get_scoped(Experiment.objects.filter(deleted_at=None, **scope), principal, at_least, name=name)

@@ -69,6 +69,7 @@ PAGES = get(
     "/p/demo/experiments/digits/",
     "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
     "/p/demo/experiments/digits/?col=params.alpha&pin=tags.team&state=Deleted",
+    *(f"/p/demo/runs/compare?run={{run}}&run={{pending}}&chart={chart}" for chart in ("curves", "parallel", "scatter")),
     "/p/demo/runs/table.csv?experiment=digits&sort=-metrics.loss",
     "/p/demo/runs/new",
     "/p/demo/runs/new?again={pending}",

@@ -1,4 +1,4 @@
-"""The runs of an experiment: the table, what is done to the runs that are chosen in it, and the table as a file."""
+"""The runs of an experiment: the table, some side by side, what is done to chosen ones, and the table as a file."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -56,7 +56,6 @@ def _context(
         "experiment": experiment,
         "topic": f"experiment:{experiment.pk}",
         "table": table,
-        "counts": selectors.experiments(pk=experiment.pk).get(),
         "states": [*(state.value for state in RunState), panels.DELETED],
         "may_change": panels.may_change(request.principal, experiment),
         "command": LAUNCH_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
@@ -121,3 +120,11 @@ def table_file(request: PageRequest, project: Project) -> HttpResponseBase:
     name = f"{experiment.name.replace('/', '-')[:100]}.csv"
     response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     return response
+
+
+@page
+@require_safe
+def compare(request: PageRequest, project: Project) -> HttpResponse:
+    """The runs that the address names, side by side."""
+    context = {"project": project, "board": panels.Comparison(project, request.GET)}
+    return render_page(request, "experiments/compare.html", context)

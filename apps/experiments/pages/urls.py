@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
     path("p/<slug:project>/runs/new/place", views.place, name="place"),
     path("p/<slug:project>/runs/act", table_views.act, name="act"),
+    path("p/<slug:project>/runs/compare", table_views.compare, name="compare"),
     path("p/<slug:project>/runs/table.csv", table_views.table_file, name="table_file"),
     path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),
     path("p/<slug:project>/runs/<str:uid>/log", views.log, name="log"),

@@ -1,6 +1,7 @@
 """The content of the pages, computed when a template asks for it: a fragment pays only for its own queries."""
 
 from apps.experiments.pages.panels.board import RunBoard, may_change
+from apps.experiments.pages.panels.comparison import Comparison
 from apps.experiments.pages.panels.table import DELETED, RunTable, prominence
 
-__all__ = ["DELETED", "RunBoard", "RunTable", "may_change", "prominence"]
+__all__ = ["DELETED", "Comparison", "RunBoard", "RunTable", "may_change", "prominence"]

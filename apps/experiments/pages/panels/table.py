@@ -84,7 +84,13 @@ class RunTable:
             return NumberedPage([], 0)
         keys, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
         shown = self._runs(keys.rows)
-        return NumberedPage(shown, search.rows.count(), first, PER_PAGE, keys.previous, keys.next)
+        total = search.rows.count() if self.filtered else self.counts["run_count"]
+        return NumberedPage(shown, total, first, PER_PAGE, keys.previous, keys.next)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many runs the experiment has, whatever the filter."""
+        return selectors.counts_of(self._experiment)
 
     def pages(self) -> Iterator[list[tuple[Run, Logged]]]:
         """All runs that match, some at a time, each with what it has logged. Raises Invalid."""
