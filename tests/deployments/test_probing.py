@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -140,14 +141,51 @@ def test_an_api_server_that_is_back_when_the_request_times_out_was_silent_all_th
     assert (seen.outcome, "may be at fault" in seen.message) == (SILENT, True), seen.message
 
 
-def look(monkeypatch: pytest.MonkeyPatch, way: Way, said: dict[str, Any]) -> Measurement:
+@pytest.mark.parametrize(
+    ("answers", "outcome", "agreement"),
+    [
+        # Each target has data of its own, and both revisions say the same of it.
+        ({"eu-new": 5, "eu-old": 5, "us-new": 6, "us-old": 6}, OK, 100),
+        # The earlier revision is ready on one of them alone: nothing is held against the other's answers.
+        ({"eu-new": 5, "us-new": 6, "us-old": 6}, OK, 100),
+        ({"eu-old": 6, "us-new": 6, "us-old": 5}, BAD, 0),
+        # Each agrees with the other target's answer, which says nothing.
+        ({"eu-new": 5, "eu-old": 6, "us-new": 6, "us-old": 5}, BAD, 0),
+    ],
+)
+def test_an_answer_is_held_against_that_of_its_own_target_alone(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, int], outcome: Outcome, agreement: int
+) -> None:
+    class Several(Way):
+        def proxy_pod(self, namespace: str, pod: str, *_: Any, body: bytes = b"", timeout: float) -> ProxyReply:
+            return ProxyReply(200, {}, json.dumps({"outputs": [{"data": [answers[pod]]}]}).encode())
+
+    ready = [(pod, 2 if "new" in pod else 1, 1, pod.partition("-")[0]) for pod in answers]
+    seen = look(
+        monkeypatch,
+        Several(GOOD, AWAKE),
+        {"requests": [REQUEST], "min_agreement": 90},
+        targets=("eu", "us"),
+        ready=ready,
+    )
+    assert (seen.outcome, seen.value["agreement"]) == (outcome, agreement), seen.message
+
+
+def look(
+    monkeypatch: pytest.MonkeyPatch,
+    way: Way,
+    said: dict[str, Any],
+    *,
+    targets: Sequence[str] = ("eu",),
+    ready: Sequence[tuple[str, int, int, str]] = (("new", 2, 1, "eu"), ("old", 1, 1, "eu")),
+) -> Measurement:
     """One look at a replica of each revision by this way."""
     monkeypatch.setattr(probing, "connect", lambda cluster: way)
     monkeypatch.setattr(probing, "is_away", lambda cluster: False)
-    monkeypatch.setattr(selectors, "ready_replicas", lambda of: [("new", 2, 1, "n"), ("old", 1, 1, "n")])
+    monkeypatch.setattr(selectors, "ready_replicas", lambda of: ready)
     monkeypatch.setattr(selectors, "endpoint", lambda of, revision: (8080, "m"))
-    target = SimpleNamespace(name="eu", cluster=None, cluster_id=1, namespace="n")
-    place: Any = SimpleNamespace(target=target, stable=SimpleNamespace(number=1))
+    on = [SimpleNamespace(name=name, cluster=None, cluster_id=1, namespace=name) for name in targets]
+    places: list[Any] = [SimpleNamespace(target=target, stable=SimpleNamespace(number=1)) for target in on]
     rollout = SimpleNamespace(deployment=SimpleNamespace(pk=1, name="d"), to_revision=SimpleNamespace(number=2))
     run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, **said}, answers=[])
-    return probing.look(run, [place])[0]
+    return probing.look(run, places)[0]
