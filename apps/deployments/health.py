@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from apps.clusters.manifests import REVISION
-from apps.clusters.observed.health import true_condition
+from apps.clusters.observed.health import NOT_MADE, condition_of, true_condition
 from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import refusal
 from apps.clusters.why.containers import signal_name
@@ -76,13 +76,16 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
     spec, status = workload.get("spec") or {}, workload.get("status") or {}
     generation = int((workload.get("metadata") or {}).get("generation") or 0)
     wanted, existing = int(spec.get("replicas", 1)), int(status.get("replicas") or 0)
-    failure = true_condition(status, "ReplicaFailure") if existing < wanted else None
+    failure, progress = true_condition(status, "ReplicaFailure"), condition_of(status, "Progressing") or {}
+    is_bare = progress.get("reason") == NOT_MADE
+    failure = (progress if is_bare else failure) if existing < wanted else None
     return ObservedRevision(
         wanted=wanted,
         existing=existing,
         ready=int(status.get("readyReplicas") or 0),
         fresh=int(status.get("observedGeneration") or 0) >= generation,
         refused=_why_refused(failure) if failure is not None else "",
+        is_bare=is_bare,
         wish=generation,
         arrived=int(status.get("updatedReplicas") or 0) >= int(status.get("replicas") or 0),
     )

@@ -152,8 +152,9 @@ class ObservedRevision:
 
     `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags). `leaving` are
     pods that are being deleted and run still: they are counted for `recreate` alone. `refused` says why no pod can be
-    made, by a quota, say, where fewer exist than are wanted. `wish` is the generation of its object, which is another
-    one as soon as anybody asks for anything else; it has `arrived` when all pods are of it.
+    made, by a quota, say, where fewer exist than are wanted; it `is_bare` where not even its ReplicaSet can. `wish` is
+    the generation of its object, which is another one as soon as anybody asks for anything else; it has `arrived` when
+    all pods are of it.
     """
 
     wanted: int
@@ -162,6 +163,7 @@ class ObservedRevision:
     fresh: bool = True
     leaving: int = 0
     refused: str = ""
+    is_bare: bool = False
     wish: int = 0
     arrived: bool = True
 

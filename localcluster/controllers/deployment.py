@@ -136,10 +136,24 @@ class Deployments(Controller):
         except StatusError as error:
             if error.reason == "AlreadyExists":
                 self._count_collision(deployment)
+            else:
+                self._say_refused(deployment, manifest["metadata"]["name"], error)
             raise
         if replicas:
             self._say_scaled(deployment, replica_set["metadata"]["name"], 0, replicas)
         return replica_set
+
+    def _say_refused(self, deployment: Object, name: str, error: StatusError) -> None:
+        message = f'Failed to create new replica set "{name}": {error.message}'
+        conditions = rollout.refused(deployment, message, time.time())
+
+        def change(obj: Object) -> None:
+            obj.setdefault("status", {})["conditions"] = conditions
+
+        metadata = deployment["metadata"]
+        if conditions:
+            self.registry.mutate("deployments", metadata["name"], metadata["namespace"], change, subresource="status")
+        self.registry.record_event(deployment, "Warning", rollout.NOT_MADE, message, COMPONENT)
 
     def _count_collision(self, deployment: Object) -> None:
         def change(obj: Object) -> None:

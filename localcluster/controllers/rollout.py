@@ -14,6 +14,7 @@ from localcluster.meta import parse_time, time_of
 
 Object = Mapping[str, Any]
 NO_DEADLINE = 2**31 - 1
+NOT_MADE = "ReplicaSetCreateError"
 
 
 def status(
@@ -55,6 +56,16 @@ def _available(available: int, limits: Bounds) -> dict[str, str]:
 def _failure(new: Object | None) -> dict[str, str] | None:
     failure = condition(new, "ReplicaFailure") if new is not None else None
     return None if failure is None else _condition("ReplicaFailure", "True", failure["reason"], failure["message"])
+
+
+def refused(deployment: Object, message: str, now: float) -> list[dict[str, Any]]:
+    """The conditions when its ReplicaSet is refused; none to write where no progress is asked for."""
+    if int(deployment["spec"].get("progressDeadlineSeconds") or NO_DEADLINE) == NO_DEADLINE:
+        return []
+    others = [
+        each for each in (deployment.get("status") or {}).get("conditions") or () if each["type"] != "Progressing"
+    ]
+    return [*others, _kept(deployment, _condition("Progressing", "False", NOT_MADE, message), now)]
 
 
 def complete(deployment: Object, fresh: Mapping[str, Any], desired: int) -> bool:

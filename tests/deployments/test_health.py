@@ -17,6 +17,7 @@ from apps.deployments.health import (
     replica_seen,
     route_health,
 )
+from apps.deployments.rollout.decisions import unmade_pods
 from apps.deployments.rollout.standing import Standing
 from apps.deployments.states import RolloutState
 
@@ -95,6 +96,26 @@ def test_why_pods_are_not_made_is_read_off_the_deployment(
     workload = {"spec": {"replicas": 3}, "status": {"replicas": existing, "conditions": [failure]}}
     seen = observed_revision(workload)
     assert (seen.refused, "x9zt4" in seen.refused) == (refused, False)
+
+
+@pytest.mark.parametrize(
+    ("why", "refused"),
+    [
+        ("exceeded quota: few, requested: count/replicasets.apps=1, used: count/replicasets.apps=2, "
+         "limited: count/replicasets.apps=2",
+         "quota few allows 2 replicasets.apps, 2 are used, and it asks for 1."),
+        ("no providers available", "no providers available."),
+    ],
+)  # fmt: skip
+def test_why_a_replica_set_is_not_made_is_read_off_the_deployment(why: str, refused: str) -> None:
+    said = f'Failed to create new replica set "d-r1-7f": replicasets.apps "d-r1-7f" is forbidden: {why}'
+    stands = {"type": "Progressing", "status": "False", "reason": "ReplicaSetCreateError", "message": said}
+    workload = {"spec": {"replicas": 3}, "metadata": {"generation": 1}, "status": {"conditions": [stands]}}
+    seen = observed_revision(workload)
+    assert (seen.refused, seen.is_bare, seen.fresh) == (refused, True, False)
+    assert unmade_pods({1: seen}) == f"The Deployment of revision 1 can't make its ReplicaSet: {refused}"
+    stands["reason"] = "NewReplicaSetCreated"
+    assert unmade_pods({1: observed_revision(workload)}) == ""
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,39 @@ def test_a_refused_pod_of_a_workload_is_told_by_an_event() -> None:
     scenario(story, hollow=True)
 
 
+def test_a_refused_replica_set_is_told_by_its_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kube-controller-manager (pkg/controller/deployment/sync.go), whose condition is written once."""
+    monkeypatch.setattr(base, "_LAST_RETRY", 0.04)
+    written: Counter[str] = Counter()
+
+    async def story(side: Side) -> None:
+        registry = side.registry
+        hard = {"metadata": {"name": "few"}, "spec": {"hard": {"count/replicasets.apps": "0"}}}
+        registry.create("resourcequotas", hard, namespace="default")
+        registry.store.listen(("deployments",), lambda change: written.update([change.resource]))
+        registry.create("deployments", deployment("web", 1), namespace="default")
+        said = "exceeded quota: few, requested: count/replicasets.apps=1"
+
+        def times() -> int:
+            return sum(e["count"] for e in registry.list("events") if e["reason"] == "ReplicaSetCreateError")
+
+        await side.until(lambda: times() >= 10)
+        (condition,) = registry.get("deployments", "web", "default")["status"]["conditions"]
+        assert (condition["type"], condition["status"]) == ("Progressing", "False")
+        assert condition["reason"] == "ReplicaSetCreateError" and said in condition["message"]
+        assert written["deployments"] <= 3, "made, and told once"
+        registry.delete("resourcequotas", "few", "default")
+        await side.until(lambda: len(side.pods()) == 1)
+
+        def progress() -> str:
+            conditions = registry.get("deployments", "web", "default")["status"]["conditions"]
+            return next(str(each["status"]) for each in conditions if each["type"] == "Progressing")
+
+        await side.until(lambda: progress() == "True")
+
+    scenario(story, hollow=True)
+
+
 REFUSALS = [
     ("resourcequotas", {"hard": {"pods": "0"}}, "exceeded quota: it"),
     ("limitranges", {"limits": [{"type": "Pod", "max": {"cpu": "1m"}}]}, "maximum cpu usage per Pod is 1m"),

@@ -10,6 +10,8 @@ from apps.clusters.why.holds import suspended
 from apps.core.states import Health
 
 Object = Mapping[str, Any]
+# Why a Deployment does not progress whose ReplicaSet is refused: by a quota that counts them, say.
+NOT_MADE = "ReplicaSetCreateError"
 
 
 class Verdict(NamedTuple):
@@ -72,6 +74,9 @@ def deployment_health(deployment: Object) -> Verdict:
     failure, progress = true_condition(status, "ReplicaFailure"), condition_of(status, "Progressing")
     if spec.get("paused"):
         return Verdict(Health.SUSPENDED, "DeploymentPaused", "The deployment is paused.")
+    if progress is not None and progress.get("reason") == NOT_MADE:
+        # Kubernetes says that without taking the change up.
+        return Verdict(Health.DEGRADED, NOT_MADE, text_of(progress, "Its ReplicaSet can't be made."))
     if int(metadata.get("generation") or 0) > int(status.get("observedGeneration") or 0):
         return Verdict(Health.PROGRESSING, "NotObserved", "The change has not been taken up yet.")
     if progress is not None and progress.get("reason") == "ProgressDeadlineExceeded":

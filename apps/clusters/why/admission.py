@@ -23,7 +23,10 @@ _RATIO = re.compile(
 _SECURITY = re.compile(r'violates PodSecurity "([^"]+)": (.+)$', re.DOTALL)
 _ACCOUNT = re.compile(r'serviceaccount "([^"]+)" not found')
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: ?(.*)$', re.DOTALL)
-_CREATED = re.compile(r'^(?:\(combined from similar events\): )?(?:Error creating: )?(?:[Pp]ods? "[^"]*" is \w+: )?')
+_CREATED = re.compile(
+    r'^(?:\(combined from similar events\): )?(?:Error creating: |Failed to create new replica set "[^"]*": )?'
+    r'(?:(?:[Pp]ods?|replicasets\.apps) "[^"]*" is \w+: )?'
+)
 
 
 def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Why | None:
@@ -71,7 +74,7 @@ def refusal(message: str, lead: str) -> tuple[str, str, str]:
 def _quota(match: re.Match[str], lead: str) -> tuple[str, str, str]:
     name, asked, used, limited = match[1], pairs(match[2]), pairs(match[3]), pairs(match[4])
     resource = next(iter(asked), "")
-    short = resource.removeprefix("requests.").removeprefix("limits.")
+    short = resource.removeprefix("requests.").removeprefix("limits.").removeprefix("count/")
     numbers = [parse(resource, amounts.get(resource, "")) for amounts in (asked, used, limited)]
     if not resource or None in numbers:
         sentence = f"{lead} quota {name} is exhausted (asked {match[2]}, used {match[3]}, limited {match[4]})."

@@ -82,7 +82,11 @@ def unmade_pods(observed: Mapping[int, ObservedRevision]) -> str:
     """Why the cluster makes no pods of a revision, the newest of several, in a sentence; "" where it makes them."""
     refused = {number: seen.refused for number, seen in observed.items() if seen.refused}
     number = max(refused, default=0)
-    return f"The ReplicaSet of revision {number} can't make pods: {refused[number]}" if refused else ""
+    if not refused:
+        return ""
+    if observed[number].is_bare:
+        return f"The Deployment of revision {number} can't make its ReplicaSet: {refused[number]}"
+    return f"The ReplicaSet of revision {number} can't make pods: {refused[number]}"
 
 
 def changes(replicas: Mapping[int, int], observed: Mapping[int, ObservedRevision]) -> bool:

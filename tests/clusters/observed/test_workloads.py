@@ -92,6 +92,11 @@ ALL = {"replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplic
             {**ALL, "conditions": [true("ReplicaFailure", "FailedCreate", "exceeded quota")]},
             ("Degraded", "FailedCreate"),
         ),
+        (
+            {"replicas": 3},
+            {"conditions": [true("Progressing", "ReplicaSetCreateError", status="False")]},
+            ("Degraded", "ReplicaSetCreateError"),
+        ),
     ],
 )
 def test_health_of_a_deployment(spec: dict[str, Any], status: dict[str, Any], wanted: tuple[str, str]) -> None:
