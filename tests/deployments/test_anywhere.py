@@ -289,8 +289,14 @@ def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: lis
         ({"cluster_selector": "eu"}, "Only clusters with: "),
         ({"where": "named"}, "On the targets that you choose."),
         ({"runtime": "kserve"}, "us has no KServe"),
+        ({"kind": "shadow"}, "us: us names no Gateway, and it is a Gateway that mirrors requests to a shadow"),
     ):
         assert why in place(**wrong), wrong
+    assert "us</span>" in place(kind="canary") and "kind" in sent
+    Target.objects.filter(name="eu").update(gateway={"name": "g", "namespace": "n"})
+    assert "eu</span>" in place(kind="shadow"), "the only one that has a Gateway"
+    allow("us", strategies=["rolling"])
+    assert "us</span>" not in place(kind="canary") and "us</span>" in place(kind="rolling")
     assert not Deployment.objects.exists()
 
 

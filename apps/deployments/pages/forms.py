@@ -147,7 +147,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RollsFields, ProbeFields, Runtime
     @property
     def place_fields(self) -> tuple[str, ...]:
         """The fields that targets are chosen by. The preview sends no others: an address has less room than a form."""
-        numbers = ("cpu", "memory", "gpu", *NumbersForm.part_fields, "target")
+        numbers = ("cpu", "memory", "gpu", *NumbersForm.part_fields, "target", "kind")
         return tuple(dict.fromkeys(("where", "name", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
 
     def place_wish(self) -> services.NewDeployment:
@@ -158,7 +158,9 @@ class DeployForm(NumbersForm, AnyTargetFields, RollsFields, ProbeFields, Runtime
         if wrong is not None:
             raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
         by: dict[str, Any] = {"runtime": {KSERVE: {}}} if self.cleaned_data.get("runtime") == KSERVE else {}
-        spec = {"image": "any", **self._pods(), **by}
+        # By its kind alone: what a person writes of its steps would be too long for an address.
+        rolls = {"strategy": {"kind": kind}} if (kind := self.cleaned_data.get("kind")) else {}
+        spec = {"image": "any", **self._pods(), **by, **rolls}
         name = self.cleaned_data.get("name") or ""
         return services.NewDeployment(name=name, spec=spec, **self._place(), **self.numbers())
 

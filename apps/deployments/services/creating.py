@@ -18,7 +18,7 @@ from apps.deployments.manifests.disruption import NAME, stored_budget
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.anywhere import Anywhere, Choice, parse_anywhere
 from apps.deployments.rollout.policy import load_of
-from apps.deployments.rollout.strategy import Strategy
+from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.services import following
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.choosing import Wanted, any_of, choose, tell_choice
@@ -179,7 +179,8 @@ def preview_choice(*, principal: Principal, project: Project, asked: NewDeployme
     Raises Invalid where no target could ever take it, and what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    wanted = Wanted(parse_revision(asked.spec), Strategy(), asked.numbers, asked.name)
+    strategy = parse_strategy(asked.spec.get("strategy"))
+    wanted = Wanted(parse_revision(asked.spec), strategy, asked.numbers, asked.name)
     return choose(principal, project, parse_anywhere(asked.anywhere or {}), wanted, rehearsal=True)
 
 
