@@ -30,11 +30,15 @@ from apps.experiments.models import (
     Param,
     RegisteredModel,
     Run,
+    Trace,
 )
 from apps.experiments.states import RunKind, RunState
 from apps.experiments.tracking.ingest import parse_batch
 from apps.experiments.tracking.permits import Permit, stamp_by_run
 from apps.experiments.tracking.store import store
+from apps.experiments.tracking.traces.otlp import Sent
+from apps.experiments.tracking.traces.spans import Event, Span
+from apps.experiments.tracking.traces.store import append
 
 GIB = 1024**3
 _numbers = itertools.count(1)
@@ -156,6 +160,28 @@ def run(experiment: Experiment, *, state: str = RunState.SUCCEEDED, points: int 
             run=made, experiment=experiment, key=key, value=value, step=points - 1, timestamp=at
         )
     return made
+
+
+def trace(run: Run, *, spans: int = 3, name: str = "answer", failed: bool = False, **said: Any) -> Trace:
+    """A trace of a run, as exporters of OpenTelemetry send one: a root, and steps, every other below the one before."""
+    trace_id, root = secrets.token_hex(16), secrets.token_hex(8)
+    began = _milliseconds(timezone.now()) * 1_000_000
+    steps = [
+        Span(
+            id=root, parent="", name=name, start=began, end=began + spans * 10_000_000,
+            code="ERROR" if failed else "OK", message="It broke." if failed else "",
+            attributes={"mlflow.spanInputs": '{"question": "Why?"}', "mlflow.spanOutputs": '"Because."', **said},
+            events=(Event("exception", began, {"exception.message": '"It broke."'}),) if failed else (),
+        )
+    ]  # fmt: skip
+    for number in range(1, spans):
+        at = began + number * 10_000_000
+        above = steps[number - 1].id if number % 2 == 0 else root
+        usage = {"mlflow.chat.tokenUsage": '{"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}'}
+        kind = {"mlflow.spanType": '"LLM"', **usage} if number == 1 else {}
+        steps.append(Span(secrets.token_hex(8), above, f"step {number}", at, at + 5_000_000, "OK", attributes=kind))
+    sent = Sent({f"tr-{trace_id}": steps}, {f"tr-{trace_id}": {"team": "vision"}})
+    return append(run.experiment, sent, run=run)[0]
 
 
 def log(run: Run, **body: Any) -> None:

@@ -4,7 +4,18 @@ from apps.core import work
 from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
 from apps.experiments.files import artifacts
-from apps.experiments.models import LatestMetric, MetricPoint, PackedPoints, Param, RegisteredModel, Run, Tag
+from apps.experiments.models import (
+    LatestMetric,
+    MetricPoint,
+    PackedPoints,
+    Param,
+    RegisteredModel,
+    Run,
+    Tag,
+    Trace,
+    TraceRun,
+    TraceSpans,
+)
 from apps.experiments.services.placing import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
@@ -68,4 +79,8 @@ def forget_project(pk: int) -> None:
     MetricPoint.objects.filter(run_id__in=runs.values("pk")).delete()
     for kept in (PackedPoints, LatestMetric, Param, Tag):
         kept._default_manager.filter(run__in=runs).delete()
+    traces = Trace.objects.filter(project_id=pk)
+    for told in (TraceSpans, TraceRun):
+        told._default_manager.filter(trace__in=traces).delete()
+    traces.delete()
     artifacts.forget_project(pk)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from apps.experiments.models import Trace
 from tests.architecture.world import World
 
 Body = dict[str, Any]
@@ -410,6 +411,69 @@ TRACKING = [
     Ask("PUT", f"{FILES}/{{experiment}}/{{run}}/artifacts/new.txt", {"some": "bytes"}),
     Ask("DELETE", f"{FILES}/{{experiment}}/{{run}}/artifacts/notes"),
 ]
+V3 = "/api/3.0/mlflow"
+
+
+def _spans(number: int) -> Body:
+    """A request by OpenTelemetry's protocol: two spans in each of so many traces."""
+    times = {"startTimeUnixNano": "1796062832698356346", "endTimeUnixNano": "1796062832804100720"}
+    usage = {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "5"}}
+    spans = [
+        {"traceId": f"{trace + 1:032x}", "spanId": f"{trace + 1:016x}", "name": "ask", "attributes": [usage], **times}
+        for trace in range(number)
+    ]
+    spans += [{**span, "spanId": f"f{span['spanId'][1:]}", "parentSpanId": span["spanId"]} for span in spans]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+
+def _every_trace(world: World) -> Body:
+    return {"trace_ids": list(Trace.objects.values_list("uid", flat=True))}
+
+
+def _place() -> Body:
+    return {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "{experiment}"}}
+
+
+_TRACE_INFO = {
+    "trace_id": "tr-new", "trace_location": _place(), "request_time": "2026-11-30T12:00:00.5Z",
+    "execution_duration": "1.5s", "state": "OK", "client_request_id": "r", "request_preview": "a",
+    "response_preview": "b", "tags": {"t": "1"}, "trace_metadata": {"mlflow.sourceRun": "{run}"},
+}  # fmt: skip
+TRACES = [
+    *get(
+        f"{V3}/traces/{{trace}}",
+        f"{V3}/traces/get?trace_id={{trace}}&allow_partial=true",
+        f"{V3}/traces/batchGet?trace_ids={{trace}}",
+        f"{FILES}/{{experiment}}/traces/{{trace}}/artifacts/traces.json",
+    ),
+    Ask("POST", f"{V3}/traces/batchGetInfos", {"trace_ids": ["{trace}"]}, _every_trace),
+    Ask("POST", f"{V3}/traces", {"trace": {"trace_info": _TRACE_INFO}}),
+    Ask(
+        "POST",
+        f"{V3}/traces/search",
+        {"locations": [_place()], "filter": "run_id = '{run}' AND tags.team = 'x' AND span.name LIKE '%s%'",
+         "order_by": ["name DESC"], "max_results": 100},
+    ),
+    Ask("POST", f"{V3}/traces/search?all", {"locations": [_place()]}),
+    Ask("POST", "/v1/traces?experiment_id={experiment}", _spans(1), lambda world: _spans(100)),
+    Ask("POST", f"{MLFLOW}/traces/delete-traces", {"experiment_id": "{experiment}", "request_ids": ["{trace}"]}),
+    Ask("POST", f"{V3}/traces/delete-traces", {"experiment_id": "{experiment}", "max_timestamp_millis": 2**50}),
+    *(
+        ask
+        for version in (MLFLOW, V3)
+        for ask in (
+            Ask("POST", f"{version}/traces/link-to-run", {"trace_ids": ["{trace}"], "run_id": "{run}"}),
+            Ask(
+                "POST",
+                f"{version}/traces/link-prompts",
+                {"trace_id": "{trace}", "prompt_versions": [{"name": "p", "version": "1"}]},
+            ),
+            Ask("PATCH", f"{version}/traces/{{trace}}/tags", {"key": "k", "value": "v"}),
+            Ask("DELETE", f"{version}/traces/{{trace}}/tags", {"key": "team"}),
+        )
+    ),
+    Ask("PUT", f"{FILES}/{{experiment}}/traces/{{trace}}/artifacts/traces.json", {"spans": []}),
+]  # fmt: skip
 LOGGED = [
     *get(
         f"{MLFLOW}/logged-models/{{logged}}",
@@ -500,4 +564,4 @@ NOT_MEASURED = {
     "POST /api/v1/deployments/{name}/recordings/": OVER_A_SOCKET,
     "GET /api/v1/deployments/{name}/requests/": OVER_A_SOCKET,
 }
-EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *LOGGED, *REGISTRY]
+EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *TRACES, *LOGGED, *REGISTRY]

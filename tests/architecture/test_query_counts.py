@@ -20,12 +20,12 @@ from django.urls import resolve
 
 from apps.experiments.mlflow import urls as mlflow_urls
 from controlplane.embedded.fleet import BASE_DIR
-from tests.architecture.calls import EVERYTHING, MLFLOW, NOT_MEASURED, Ask
+from tests.architecture.calls import EVERYTHING, MLFLOW, NOT_MEASURED, V3, Ask
 from tests.architecture.urls import every_url
 from tests.architecture.world import World, grow, small
 
 # What MLflow has beside its API, for a token as well.
-OF_MLFLOW = ("/api/3.0", "/get-artifact", "/model-versions/get-artifact")
+OF_MLFLOW = ("/api/3.0", "/v1", "/get-artifact", "/model-versions/get-artifact")
 RECORD = Path(__file__).with_name("query_counts.json")
 
 
@@ -101,9 +101,11 @@ def _endpoints() -> Iterator[tuple[str, str]]:
         "registered-models/": mlflow_urls._MODELS,
         "model-versions/": mlflow_urls._VERSIONS,
     }
-    for prefix, rows in tables.items():
+    everywhere = [(f"{MLFLOW}/{prefix}", rows) for prefix, rows in tables.items()]
+    of_traces = [(f"{V3}/traces", rows) for rows in (mlflow_urls._TRACES, mlflow_urls._TRACES_ANYWHERE)]
+    for prefix, rows in [*everywhere, *of_traces]:
         for tail, row in rows.items():
-            path = re.sub(r"<\w+:(\w+)>", r"{\1}", f"{MLFLOW}/{prefix}{tail}")
+            path = re.sub(r"<\w+:(\w+)>", r"{\1}", f"{prefix}{tail}")
             yield from ((method, path) for method in row)
 
 

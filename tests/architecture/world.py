@@ -104,6 +104,7 @@ def small() -> World:
     _give_and_take(first, logged, 0)
     Experiment.objects.filter(pk=first.experiment_id).update(tags={"team": "vision"})
     Tag.objects.create(run=first, experiment=first.experiment, key="team", value="vision")
+    trace = factories.trace(first)
     artifacts.write(first, "note.txt", io.BytesIO(b"hello"))
     artifacts.write(first, "notes/one.txt", io.BytesIO(b"one"))
     artifacts.write(first, "model/MLmodel", io.BytesIO(b"{}"))
@@ -120,6 +121,7 @@ def small() -> World:
         "pod": replica,
         "replica": replica,
         "logged": logged.uid,
+        "trace": trace.uid,
         "token": str(mine.pk),
         "approval": str(approval.pk),
     }
@@ -166,6 +168,7 @@ def grow(world: World) -> None:
         _hang_on(first, number)
         _give_and_take(first, _model(source), number + 1)
         issue_token(name=f"more-{number}", user=world.person)
+        factories.trace(first, spans=number + 3)
     sample(home)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.experiments.stock_traces import traces
+
 ODD_NAMES = (
     "a b.txt", "50%.txt", "a%20b.txt", "ü.txt", "a+b&c=d.txt", "with:colon.txt", "deep/er/x.txt", "~tilde.txt",
     "images/dog%step%0%timestamp%1796054639954%x.txt",
@@ -32,7 +34,8 @@ class Program:
         """What every part tells, by its name."""
         parts: list[Callable[[], Any]] = [
             self.experiments, self.runs, self.run_searches, self.histories, self.given, self.artifacts, self.logged,
-            self.logged_searches, self.registry, self.registry_searches, self.prompts, self.refused, self.bin,
+            self.logged_searches, self.registry, self.registry_searches, self.prompts, self.traces, self.refused,
+            self.bin,
         ]  # fmt: skip
         return {part.__name__: json.loads(self._plain(part())) for part in parts}
 
@@ -484,6 +487,10 @@ class Program:
             return ["done", repr(ask())[:200]]
         except self.mlflow.exceptions.MlflowException as error:
             return error.error_code
+
+    def traces(self) -> Any:
+        """Requests that are traced."""
+        return traces(self)
 
     def refused(self) -> Any:
         """What can't be done, by the code that programs look at."""

@@ -32,6 +32,8 @@ DIFFERS: dict[str, Any] = {
     "runs/parent/metrics/down": "-inf",
     # The other code of 400 is for what is no JSON.
     "refused/4": "INVALID_PARAMETER_VALUE",
+    # There it is how the database refuses the row.
+    "traces/refused/1": "RESOURCE_DOES_NOT_EXIST",
     # Runs keep their own stage while their experiment is deleted.
     "bin/experiment/0/0": "active",
 }

@@ -114,15 +114,16 @@ def test_what_a_client_asks_before_it_has_a_token() -> None:
 
 
 def test_what_is_not_here_says_so(wire: Wire) -> None:
-    reply = wire.post("traces/search")
+    reply = wire.post("gateway-proxy")
     assert (reply.status_code, code(reply)) == (404, "ENDPOINT_NOT_FOUND")
-    assert "/api/2.0/mlflow/traces/search" in reply.json()["message"]
+    assert "/api/2.0/mlflow/gateway-proxy" in reply.json()["message"]
     assert code(wire.get("runs/create")) == "ENDPOINT_NOT_FOUND"
     for path in (
-        "/v1/traces", "/graphql", "/gateway/chat/invocations", "/ajax-api/3.0/jobs/search", "/api/3.0/jobs/",
-        "/api/3.0/genai/evaluate", "/api/3.0/mlflow/scorers/register", "/api/4.0/mlflow/traces/1/info",
+        "/v1/metrics", "/graphql", "/gateway/chat/invocations", "/ajax-api/3.0/jobs/search", "/api/3.0/jobs/",
+        "/api/3.0/genai/evaluate", "/api/3.0/mlflow/scorers/register", "/api/3.0/mlflow/traces/tr-1/assessments",
+        "/api/3.0/mlflow/traces/metrics", "/api/3.0/mlflow/datasets/create", "/api/4.0/mlflow/traces/1/info",
     ):  # fmt: skip
-        # No JSON: traces come as protobuf.
+        # No JSON: metrics come as protobuf.
         answer: Any = wire._client.post(path, b"\n\x01", content_type="application/x-protobuf")
         assert (answer.status_code, code(answer)) == (404, "ENDPOINT_NOT_FOUND") and path in answer.json()["message"]
         assert Client().post(path).status_code == 401

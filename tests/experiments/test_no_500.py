@@ -16,7 +16,7 @@ from django.db import transaction
 from django.test import Client
 
 from apps.experiments.mlflow.wire import STATUS
-from tests.architecture.calls import FILES, LOGGED, MLFLOW, REGISTRY, TRACKING
+from tests.architecture.calls import FILES, LOGGED, MLFLOW, REGISTRY, TRACES, TRACKING
 from tests.architecture.world import World, small
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +100,7 @@ def changed(body: Any, turn: Turn) -> Iterator[Any]:
 
 def bodies(world: World, turn: Turn) -> Iterator[tuple[str, str, bytes]]:
     """Method, address and body of every request with one."""
-    for ask in [*TRACKING, *LOGGED, *REGISTRY]:
+    for ask in [*TRACKING, *TRACES, *LOGGED, *REGISTRY]:
         if ask.method != "GET":
             known = world.fill({**(ask.body or {}), **MORE.get(ask.path.removeprefix(f"{MLFLOW}/"), {})})
             yield from (
@@ -110,7 +110,7 @@ def bodies(world: World, turn: Turn) -> Iterator[tuple[str, str, bytes]]:
 
 def queries(world: World, turn: Turn) -> Iterator[tuple[str, str, bytes]]:
     """The same of every request without one."""
-    for ask in [*TRACKING, *LOGGED, *REGISTRY]:
+    for ask in [*TRACKING, *TRACES, *LOGGED, *REGISTRY]:
         if ask.method != "GET":
             continue
         path, _, query = ask.path.partition("?")
@@ -131,11 +131,14 @@ def others(world: World) -> Iterator[tuple[str, str, bytes]]:
     for source in ("s3://[", "http://[::1", "s3://a]b/c", "//", ":", "models:/m/" + "9" * 30, "\ud800"):
         yield "POST", f"{MLFLOW}/model-versions/create", json.dumps({"name": "digits", "source": source}).encode()
     for odd in PATHS:
+        yield from ((method, f"/api/3.0/mlflow/traces/{odd}/tags", b"{}") for method in ("PATCH", "DELETE"))
+        yield "GET", f"/api/3.0/mlflow/traces/{odd}", b""
         yield "GET", f"{MLFLOW}/{odd}", b""
         yield "GET", f"{MLFLOW}/runs/get?run_id={odd}&{odd}={odd}", b""
         yield from ((method, f"{MLFLOW}/logged-models/{odd}", b"{}") for method in ("GET", "PATCH", "DELETE"))
         yield "DELETE", world.fill(f"{MLFLOW}/logged-models/{{logged}}/tags/{odd}"), b""
-        for path in (odd, f"{{experiment}}/{{run}}/artifacts/{odd}", f"{{experiment}}/models/{odd}/artifacts/x"):
+        for path in (odd, f"{{experiment}}/{{run}}/artifacts/{odd}", f"{{experiment}}/models/{odd}/artifacts/x",
+                     f"{{experiment}}/traces/{odd}/artifacts/traces.json"):  # fmt: skip
             yield from ((method, world.fill(f"{FILES}/{path}"), b"x") for method in ("GET", "PUT", "DELETE"))
 
 

@@ -1,7 +1,7 @@
 """`/api/2.0/mlflow-artifacts/*`: files by the URIs that `artifacts.root_uri` gave out.
 
 A URI's path is `<experiment>/<run>/artifacts/<path>` or `<experiment>/models/<model>/artifacts/<path>`: the first part
-finds the owner, through the door; the rest is a name in Postgres.
+finds the owner, through the door; the rest is a name in Postgres. A trace has one file alone (`trace_files`).
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from apps.core.states import Role
 from apps.experiments.files import artifacts
 from apps.experiments.files.artifacts import Owner
 from apps.experiments.files.downloads import file_response
-from apps.experiments.mlflow import render
+from apps.experiments.mlflow import render, trace_files
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.wire import Call, MlflowError, raw_body
 from apps.experiments.models import Run
@@ -51,6 +51,9 @@ def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner
 @raw_body
 def upload(call: Call, path: str) -> dict[str, Any]:
     """PUT: store one file."""
+    if trace_files.is_of_trace(path):
+        trace_files.upload(call, path)
+        return {}
     owner, name = owner_of(call, path, Role.DEVELOPER)
     artifacts.write(owner, name, call.request)
     _announce(owner)
@@ -59,6 +62,8 @@ def upload(call: Call, path: str) -> dict[str, Any]:
 
 def download(call: Call, path: str) -> HttpResponseBase:
     """GET: one file."""
+    if trace_files.is_of_trace(path):
+        return trace_files.download(call, path)
     owner, name = owner_of(call, path)
     return file_response(artifacts.get(owner, name))
 

@@ -13,9 +13,11 @@ from apps.experiments.mlflow import (
     inputs,
     logged_models,
     metrics,
+    otlp,
     registry,
     runs,
     server,
+    traces,
     workspaces,
 )
 from apps.experiments.mlflow.direct import answer_asgi, is_direct, view
@@ -93,6 +95,21 @@ _VERSIONS: dict[str, Row] = {
     "delete-tag": {"DELETE": (WRITE, registry.delete_version_tag)},
     "transition-stage": {"POST": (WRITE, registry.transition_stage)},
 }
+_TRACES: dict[str, Row] = {
+    "": {"POST": (RUN, traces.start)},
+    "/search": {"POST": (READ, traces.search)},
+    "/get": {"GET": (READ, traces.get)},
+    "/batchGet": {"GET": (READ, traces.batch_get)},
+    "/batchGetInfos": {"POST": (READ, traces.batch_get_infos)},
+    "/<str:trace_id>": {"GET": (READ, traces.info)},
+}
+# Clients ask for these under the older version's address, too, and for some under that alone.
+_TRACES_ANYWHERE: dict[str, Row] = {
+    "/delete-traces": {"POST": (WRITE, traces.delete)},
+    "/link-to-run": {"POST": (RUN, traces.link_to_run)},
+    "/link-prompts": {"POST": (RUN, traces.link_prompts)},
+    "/<str:trace_id>/tags": {"PATCH": (RUN, traces.set_tag), "DELETE": (RUN, traces.delete_tag)},
+}
 _ELSEWHERE: Row = dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), (READ, workspaces.elsewhere))
 _WORKSPACES: dict[str, Row] = {
     "": {"GET": (READ, workspaces.listing), **_ELSEWHERE},
@@ -129,8 +146,14 @@ _API: list[URLPattern] = [
     path("artifacts/list", endpoint(GET=(READ, runs.list_artifacts))),
     path("upload-artifact", endpoint(POST=(RUN, runs.upload_artifact))),
     *_routes("logged-models", _LOGGED),
+    *_routes("traces", _TRACES_ANYWHERE),
     *_routes("registered-models/", _MODELS),
     *_routes("model-versions/", _VERSIONS),
+]
+_API_3: list[URLPattern] = [
+    *_routes("workspaces", _WORKSPACES),
+    *_routes("traces", _TRACES_ANYWHERE),
+    *_routes("traces", _TRACES),
 ]
 _FILES: list[URLPattern] = [
     path("artifacts", endpoint(GET=(READ, artifacts.listing))),
@@ -147,13 +170,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # What MLflow's own page asks, and with it some clients, is the same elsewhere.
     re_path(r"^(?:ajax-)?api/2\.0/mlflow/", include(_API)),
     re_path(r"^(?:ajax-)?api/2\.0/mlflow-artifacts/", include(_FILES)),
-    re_path(r"^(?:ajax-)?api/3\.0/mlflow/", include(_routes("workspaces", _WORKSPACES))),
+    re_path(r"^(?:ajax-)?api/3\.0/mlflow/", include(_API_3)),
+    path("v1/traces", endpoint(POST=(RUN, otlp.export))),
     path("get-artifact", endpoint(GET=(READ, runs.get_artifact))),
     # Some clients ask with a slash too many.
     re_path(r"^/?model-versions/get-artifact$", endpoint(GET=(READ, registry.get_artifact))),
     # Everything else under MLflow's prefixes needs a token too, and says that it is not here.
     re_path(r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/", endpoint(**_NOT_HERE)),
-    # What its server has beside them: traces by OpenTelemetry, jobs, evaluations, the gateway.
+    # What its server has beside them: jobs, evaluations, the gateway.
     re_path(r"^(?:ajax-api|v1|gateway|graphql)(?:/|$)", endpoint(**_NOT_HERE)),
     re_path(r"^api/3\.0/(?:jobs|genai)(?:/|$)", endpoint(**_NOT_HERE)),
 ]

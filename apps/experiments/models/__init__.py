@@ -17,6 +17,7 @@ from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, Model
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
 from apps.experiments.models.registry import ModelAlias, ModelVersion, RegisteredModel
+from apps.experiments.models.traces import Trace, TraceRun, TraceSpans
 from apps.experiments.states import AttemptState, Packing, RunKind, RunState
 
 __all__ = [
@@ -45,6 +46,9 @@ __all__ = [
     "RegisteredModel",
     "Run",
     "Tag",
+    "Trace",
+    "TraceRun",
+    "TraceSpans",
     "new_model_uid",
     "new_uid",
 ]

@@ -7,7 +7,7 @@ quote included, as in MLflow. So "it's" is the way to write it's.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from apps.core.errors import Invalid
@@ -30,6 +30,17 @@ KINDS = {
     "run": "attribute",
     "dataset": "dataset",
     "datasets": "dataset",
+}
+# Of traces, beside an attribute, a tag and what their spans are.
+TRACE_KINDS = {
+    "tag": "tag",
+    "tags": "tag",
+    "attribute": "attribute",
+    "attributes": "attribute",
+    "trace": "attribute",
+    "metadata": "metadata",
+    "request_metadata": "metadata",
+    "span": "span",
 }
 MAX_ORDERS = 10
 _TOKEN = re.compile(
@@ -66,16 +77,17 @@ class Ordering:
     """Of a logged model's metrics, on which dataset: its name and its digest, each "" for any."""
 
 
-def parse_filter(text: str) -> list[Comparison]:
-    """The conditions, all of which must hold. Raises Invalid, saying from where on it makes no sense."""
+def parse_filter(text: str, kinds: Mapping[str, str] = KINDS) -> list[Comparison]:
+    """The conditions, all of which must hold; `kinds` are what names may begin with. Raises Invalid, saying from where
+    on it makes no sense."""
     if len(text) > MAX_LENGTH:
         raise Invalid(f"Invalid filter: it is longer than {MAX_LENGTH} characters.")
-    return _Parser(text).conditions() if text.strip() else []
+    return _Parser(text, kinds).conditions() if text.strip() else []
 
 
-def parse_ordering(text: str) -> Ordering:
+def parse_ordering(text: str, kinds: Mapping[str, str] = KINDS) -> Ordering:
     """One item of `order_by`, such as "metrics.loss DESC". Raises Invalid."""
-    parser = _Parser(text)
+    parser = _Parser(text, kinds)
     kind, key = parser.identifier()
     direction = parser.keyword("ASC", "DESC")
     if not parser.done:
@@ -83,19 +95,19 @@ def parse_ordering(text: str) -> Ordering:
     return Ordering(kind, key, direction == "DESC")
 
 
-def parse_orderings(texts: Sequence[str]) -> list[Ordering]:
+def parse_orderings(texts: Sequence[str], kinds: Mapping[str, str] = KINDS) -> list[Ordering]:
     """All of `order_by`. A key named again can't tell any two rows apart, and is left out. Raises Invalid."""
     if len(texts) > MAX_ORDERS:
         raise Invalid(f"At most {MAX_ORDERS} order_by clauses are supported.")
     orderings: dict[tuple[str, str], Ordering] = {}
-    for order in map(parse_ordering, texts):
+    for order in (parse_ordering(text, kinds) for text in texts):
         orderings.setdefault((order.kind, order.key), order)
     return list(orderings.values())
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, kinds: Mapping[str, str]) -> None:
+        self._text, self._kinds = text, kinds
         self._tokens: list[tuple[str, str]] = []
         self._next = 0
         position = 0
@@ -146,11 +158,10 @@ class _Parser:
         if kind != "name":
             return "attribute", _unquoted(text)
         head, _, tail = text.partition(".")
-        group = KINDS.get(head.strip().lower())
+        group = self._kinds.get(head.strip().lower())
         if group is None:
-            raise self._wrong(
-                f"Invalid entity type {head.strip()!r}, which is none of metrics, params, tags, attributes and datasets"
-            )
+            known = ", ".join(self._kinds)
+            raise self._wrong(f"Invalid entity type {head.strip()!r}, which is none of {known}")
         return group, _unquoted(tail.strip())
 
     def _condition(self) -> Comparison:

@@ -36,6 +36,7 @@ from apps.experiments.services.registry import (
     update_version,
 )
 from apps.experiments.services.together import cancel_runs, delete_runs, restore_runs, tag_runs
+from apps.experiments.services.traces import delete_traces
 from apps.experiments.services.tracking import create_external_run, delete_run, restore_run, update_run
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "delete_model",
     "delete_run",
     "delete_runs",
+    "delete_traces",
     "delete_version",
     "finish_logged_model",
     "launch_run",
