@@ -112,6 +112,7 @@ def test_a_command_runs_in_the_commit_that_was_asked_for_and_the_run_tells_it(
     for said, run in wrong.items():
         follow(run, *SETTLED)
         assert run.state == RunState.FAILED and said in run.message, run.message
+        assert said in last(run).log, "the log of what failed is kept"
         assert not run.tags.filter(key="mlflow.source.git.commit").exists()
     for name, run in runs.items():
         follow(run, *SETTLED)

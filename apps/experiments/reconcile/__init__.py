@@ -156,7 +156,7 @@ def _act(case: Case, last: Attempt, client: KubeClient, job: JobSeen | None, dec
     stopping = AttemptState.STOPPING in (last.state, decision.state)
     if stopping or decision.state in ENDED:
         # Read before the Job goes, and again while it goes: a program's last lines count most.
-        name, text = observe.last_lines(last, client, job)
+        name, text = observe.last_lines(last, client, job, case.run.spec)
         if text:
             changes["log"] = text
             changes["pods"] = [{**row, "log": row["name"] == name} for row in changes["pods"]]

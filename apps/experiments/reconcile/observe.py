@@ -1,8 +1,9 @@
 """The observations of an attempt on its cluster: its Job, its pods, the end of its log."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
@@ -27,6 +28,7 @@ from apps.experiments.decision import (
 )
 from apps.experiments.models import Attempt, Run
 from apps.experiments.specs import CONTAINER
+from apps.experiments.specs.code import STEP
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ def left_traces(run: Run, attempt: Attempt) -> bool:
     ).exists() or (attempt.number == 1 and used.exists())
 
 
-def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> tuple[str, str]:
+def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None, spec: Mapping[str, Any]) -> tuple[str, str]:
     """The pod that explains most, and the end of its log; two empty texts where it can't be had, which fails no run."""
     if job is None:
         return "", ""
@@ -149,10 +151,10 @@ def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> tup
     pod = failing if failing is not None and not failing.gone else next(iter(job.present), None)
     if pod is None or pod.silent or pod.phase == "Pending":
         return "", ""
+    # What failed before the run's own container began is the step before it.
+    step = STEP if spec.get("git") and pod.phase == "Failed" and pod.started_at is None else CONTAINER
     try:
-        text = client.pod_log(
-            attempt.namespace, pod.name, container=CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
-        )
+        text = client.pod_log(attempt.namespace, pod.name, container=step, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES)
     except KubeError as error:
         logger.info("run %s: the log of %s is not kept: %s", attempt.run_id, pod.name, error)
         return "", ""
