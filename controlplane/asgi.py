@@ -33,3 +33,4 @@ application = BodyLimit(
 )
 refuse_unfit_settings()
 collector.settle()
+import_string("apps.experiments.files.sweeping.start")()

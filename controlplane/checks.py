@@ -48,6 +48,14 @@ def check_secrets(**_: Any) -> Iterable[CheckMessage]:
 
 
 @register()
+def check_bin(**_: Any) -> Iterable[CheckMessage]:
+    """Say which days of the bin make no sense."""
+    if settings.BIN_MAX_DAYS < 1 or settings.BIN_DAYS < 1:
+        return [Error("FLOTILLA_BIN_DAYS and FLOTILLA_BIN_MAX_DAYS are 1 or more.", id="flotilla.E011")]
+    return []
+
+
+@register()
 def check_rates(**_: Any) -> Iterable[CheckMessage]:
     """Say which rate limit can't be read."""
     problems: list[CheckMessage] = []

@@ -208,6 +208,11 @@ WEB_THREADS = env.int("FLOTILLA_WEB_THREADS", 32)
 # Largest artifact that a client may upload in one request, in bytes.
 ARTIFACT_MAX_BYTES = env.int("FLOTILLA_ARTIFACT_MAX_BYTES", 5 * 1024**3)
 
+# How long deleted runs, experiments and logged models can be restored: unless a project says otherwise, and the most
+# that one may say.
+BIN_DAYS = env.int("FLOTILLA_BIN_DAYS", 30)
+BIN_MAX_DAYS = env.int("FLOTILLA_BIN_MAX_DAYS", 365)
+
 # The rate at which one token, or one person's browser, may call the REST API and the MLflow API.
 API_RATE = env.str("FLOTILLA_API_RATE", "6000/min")
 MLFLOW_RATE = env.str("FLOTILLA_MLFLOW_RATE", "60000/min")

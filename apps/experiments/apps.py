@@ -20,7 +20,9 @@ class ExperimentsConfig(AppConfig):
         from apps.core import work
         from apps.experiments import holdings, reconcile, selectors
         from apps.experiments.pages import overview
+        from apps.experiments.purging import rounds
         from apps.experiments.reconcile import following
+        from apps.experiments.services import bins
         from apps.experiments.services.placing import KIND
         from apps.experiments.tracking import packing
 
@@ -29,6 +31,7 @@ class ExperimentsConfig(AppConfig):
             return [(KIND, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
+        work.register(bins.KIND, rounds.purge_due, every=60.0)
         work.register("experiments-pack", packing.pack_due, every=60.0)
         route(RUN, resolve, topic="run", homes=selectors.clusters_of)
         on_state(following.follow_cluster)

@@ -12,6 +12,15 @@ class RunKind(enum.StrEnum):
     EXTERNAL = "external"
 
 
+class Binned(enum.StrEnum):
+    """What the bin holds."""
+
+    EXPERIMENT = "experiment"
+    RUN = "run"
+    MODEL = "model"
+    """A logged model."""
+
+
 class RunState(enum.StrEnum):
     """Where a run stands."""
 

@@ -65,6 +65,8 @@ PAGES = get(
     "/usage/?by=deployment",
     "/usage/?by=experiment",
     "/_mlflow/experiments/{experiment}/runs/{run}",
+    "/p/demo/bin/",
+    "/p/demo/bin/?kind=run",
     "/p/demo/experiments/",
     "/p/demo/experiments/?q=d",
     "/p/demo/experiments/digits/",
@@ -110,13 +112,13 @@ PAGES = get(
 
 
 def _act(action: str) -> Ask:
-    """What is done to runs that are chosen: to the two of the world, and then to all that there are."""
+    """What is done to runs that are chosen: to some of the world, and then to all that there are."""
     body = {"action": action, "experiment": "digits", "key": "team", "value": "vision"}
 
     def everything(world: World) -> Body:
         return {**body, "run": list(world.project.experiments.get(name="digits").runs.values_list("uid", flat=True))}
 
-    chosen = {**body, "run": ["{run}", "{pending}"]}
+    chosen = {**body, "run": ["{run}", "{pending}", "{binned}"]}
     return Ask("POST", f"/p/demo/runs/act?{action}", chosen, everything, form=True)
 
 
@@ -137,6 +139,11 @@ FORMS = [
     ),
     Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
     *(_act(action) for action in ("delete", "restore", "cancel", "tag")),
+    Ask("POST", "/p/demo/bin/{run}/put", {}, form=True),
+    Ask("POST", "/p/demo/bin/{binned}/restore", {}, form=True),
+    Ask("POST", "/p/demo/bin/{binned}/delete", {}, form=True),
+    Ask("POST", "/p/demo/bin/empty", {}, form=True),
+    Ask("POST", "/p/demo/bin/days", {"days": "14"}, form=True),
     Ask(
         "POST",
         "/p/demo/runs/new?again={pending}",
@@ -221,6 +228,8 @@ REST = [
         "/api/v1/runs/{run}/",
         "/api/v1/runs/{run}/metrics/",
         "/api/v1/runs/{run}/logs/",
+        "/api/v1/bin/",
+        "/api/v1/bin/policy/",
         "/api/v1/models/",
         "/api/v1/models/digits/",
         "/api/v1/models/digits/versions/",
@@ -259,6 +268,10 @@ REST = [
     Ask("POST", "/api/v1/runs/{pending}/cancel/"),
     Ask("POST", "/api/v1/runs/{pending}/rerun/"),
     Ask("DELETE", "/api/v1/runs/{run}/"),
+    Ask("POST", "/api/v1/bin/{binned}/restore/"),
+    Ask("DELETE", "/api/v1/bin/{binned}/"),
+    Ask("POST", "/api/v1/bin/empty/", {}),
+    Ask("PUT", "/api/v1/bin/policy/", {"days": 14}),
     Ask("POST", "/api/v1/models/", {"name": "fresh"}),
     Ask("PATCH", "/api/v1/models/digits/", {"description": "Numbers.", "tags": {"a": "b"}}),
     Ask("DELETE", "/api/v1/models/free/"),

@@ -74,6 +74,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
         "odd",
     ),
     "/p/demo/runs/act": ({"action": "tag", "experiment": "digits", "key": "a\\b", "value": "x"}, "key", "a\\b"),
+    "/p/demo/bin/days": ({"days": "-7"}, "days", "-7"),
     "/p/demo/runs/…/register": ({"model": "a/b", "artifact_path": "{source}"}, "", "a/b"),
     "/p/demo/models/digits/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
     "/settings/": ({"name": "ci", "role": "viewer", "days": "-7"}, "days", "ci"),

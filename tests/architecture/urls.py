@@ -18,6 +18,7 @@ REGEX_SAMPLES = {
     "core|clusters|experiments|deployments": "core",
     "[0-9]{1,9}": "1",
     "[0-9a-f]{32}": "0" * 32,
+    "m-[0-9a-f]{32}|[0-9a-f]{32}|[0-9]{1,18}": "0" * 32,
 }
 SAMPLES = {"int": "1", "uuid": "00000000-0000-0000-0000-000000000000"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?(\w+)>")

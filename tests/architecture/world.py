@@ -112,6 +112,7 @@ def small() -> World:
     pending = services.launch_runs(principal=Principal(user=person), project=project, wishes=[wish])[0]
     # For long, so that pages say why it waits the first time as well as the last, however slow the machine is.
     Run.objects.filter(pk=pending.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    binned = _bin(project, first)
     sample(home)
     replica = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
     named = {
@@ -124,6 +125,7 @@ def small() -> World:
         "trace": trace.uid,
         "token": str(mine.pk),
         "approval": str(approval.pk),
+        "binned": binned.uid,
     }
     return World(project, person, root, secret, first, named, [logged.uid])
 
@@ -133,6 +135,20 @@ def _checked(cluster: Cluster) -> None:
     report = checks.failed("Refused.", "ConnectionRefused", Validity("token"), now).as_dict()
     stored = json.loads(json.dumps({**report, "generation": cluster.generation, "state": cluster.state}, default=str))
     Cluster.objects.filter(pk=cluster.pk).update(check_report=stored, checked_at=now)
+
+
+def _bin(project: Project, run: Run) -> Run:
+    """Something of each kind in the bin, and one of each that a version of a model holds there."""
+    now = timezone.now()
+    number = Experiment.objects.filter(project=project).count()
+    held = factories.run(Experiment.objects.create(project=project, name=f"deleted-{number}", deleted_at=now))
+    factories.version(project.registered_models.get(name="free"), held)
+    Run.objects.filter(pk=held.pk).update(deleted_at=now)
+    model = _model(run)
+    LoggedModel.objects.filter(pk=model.pk).update(deleted_at=now)
+    free = factories.run(run.experiment, deleted_at=now)
+    artifacts.write(free, "note.txt", io.BytesIO(b"hello"))
+    return free
 
 
 def _model(run: Run) -> LoggedModel:
@@ -165,6 +181,7 @@ def grow(world: World) -> None:
         MetricsSource.objects.create(project=project, name=f"more-{number}", address="http://prometheus:9090")
         factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
         world.models.append(_model(first).uid)
+        _bin(project, first)
         _hang_on(first, number)
         _give_and_take(first, _model(source), number + 1)
         issue_token(name=f"more-{number}", user=world.person)

@@ -1,5 +1,6 @@
 """Cursor pagination: stable while rows are added, and as fast on the last page as on the first."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,11 +51,14 @@ class CursorPage(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """The page that the cursor leads to. Raises Invalid for a cursor that is not of this list."""
-        self._address = request.build_absolute_uri()
         names = [self.ordering] if isinstance(self.ordering, str) else list(self.ordering)
-        part = Part(queryset, _keys(queryset.model, names))
+        return self.paginate_parts([Part(queryset, _keys(queryset.model, names))], request)
+
+    def paginate_parts(self, parts: Sequence[Part], request: Request) -> list[Any]:
+        """The same of a list that is several queries, one after the other."""
+        self._address = request.build_absolute_uri()
         token = request.query_params.get(self.cursor_query_param, "")
-        self._found = keyset.page([part], self.get_page_size(request), token)
+        self._found = keyset.page(parts, self.get_page_size(request), token)
         return self._found.rows
 
     def get_next_link(self) -> str | None:

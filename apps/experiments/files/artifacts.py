@@ -121,9 +121,9 @@ def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = No
             if not created:
                 replaced = row.key
                 put(row, key=key, size=size, sha256=sha256)
-                transaction.on_commit(lambda: _discard([replaced]))
+                transaction.on_commit(lambda: discard([replaced]))
     except BaseException:
-        _discard([key])
+        discard([key])
         raise
     return row
 
@@ -205,7 +205,7 @@ def delete(owner: Owner, path: str) -> int:
         doomed = list(rows.select_for_update())
         Artifact.objects.filter(pk__in=[row.pk for row in doomed]).delete()
         keys = [row.key for row in doomed]
-        transaction.on_commit(lambda: _discard(keys))
+        transaction.on_commit(lambda: discard(keys))
     return len(doomed)
 
 
@@ -216,11 +216,12 @@ def forget_project(pk: int) -> None:
     ).order_by()
     keys = list(rows.values_list("key", flat=True))
     Artifact.objects.filter(key__in=keys).delete()
-    transaction.on_commit(lambda: _discard(keys))
+    transaction.on_commit(lambda: discard(keys))
 
 
-def _discard(keys: Iterable[str]) -> None:
+def discard(keys: Iterable[str]) -> None:
+    """Delete the bytes of these keys."""
     for key in keys:
-        # The row is gone, so a file that is already missing is what was wanted.
+        # A file that is missing already is what was wanted.
         with contextlib.suppress(FileNotFoundError):
             file_of(key).unlink()

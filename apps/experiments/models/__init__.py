@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Left
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
+from apps.experiments.models.bins import Bin, DiscardedFile, Purge, in_bin
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
@@ -30,8 +31,10 @@ __all__ = [
     "TAG_LENGTH",
     "Artifact",
     "Attempt",
+    "Bin",
     "Dataset",
     "DatasetInput",
+    "DiscardedFile",
     "Experiment",
     "LatestMetric",
     "LoggedModel",
@@ -43,6 +46,7 @@ __all__ = [
     "ModelVersion",
     "PackedPoints",
     "Param",
+    "Purge",
     "RegisteredModel",
     "Run",
     "Tag",
@@ -87,10 +91,12 @@ class Experiment(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["name", "id"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="experiment_name_in_project")]
+        indexes: ClassVar = [in_bin("experiment_in_bin")]
 
     def __str__(self) -> str:
         return self.name
@@ -112,6 +118,7 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     # The wanted state; empty for an external run. The cluster is the wanted one; an attempt says where its Job ran.
     spec = models.JSONField(default=dict, blank=True)
@@ -150,6 +157,7 @@ class Run(models.Model):
                 condition=Q(ended_at__isnull=False, packing__lt=Packing.WHOLE.value),
                 name="run_to_pack",
             ),
+            in_bin("run_in_bin"),
         ]
 
     def __str__(self) -> str:
@@ -272,9 +280,11 @@ class LoggedModel(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [in_bin("logged_model_in_bin")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.uid})"

@@ -20,6 +20,7 @@ from apps.experiments import selectors, services
 from apps.experiments.models import Experiment
 from apps.experiments.pages import panels, tablefile
 from apps.experiments.pages.forms import TagForm
+from apps.experiments.services.experiments import DEFAULT_NAME
 from apps.experiments.services.together import Outcome
 from apps.experiments.states import RunState
 
@@ -58,6 +59,7 @@ def _context(
         "table": table,
         "states": [*(state.value for state in RunState), panels.DELETED],
         "may_change": panels.may_change(request.principal, experiment),
+        "is_default": experiment.name == DEFAULT_NAME,
         "command": LAUNCH_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
         "chosen": frozenset(request.POST.getlist("run")),
         "tag_form": tag_form or TagForm(auto_id="tag_%s"),

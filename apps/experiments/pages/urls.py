@@ -3,13 +3,19 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import mlflow_links, model_views, table_views, views
+from apps.experiments.pages import bin_views, mlflow_links, model_views, table_views, views
 
 app_name = "experiments"
 register_converter(NamePath, "name")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("_mlflow/<path:path>", mlflow_links.mlflow_link, name="mlflow"),
     path("p/<slug:project>/experiments/", views.listing, name="list"),
+    path("p/<slug:project>/bin/", bin_views.bin_page, name="bin"),
+    path("p/<slug:project>/bin/empty", bin_views.empty, name="empty_bin"),
+    path("p/<slug:project>/bin/days", bin_views.days, name="bin_days"),
+    path("p/<slug:project>/bin/<str:ident>/put", bin_views.put_into, name="put_into_bin"),
+    path("p/<slug:project>/bin/<str:ident>/restore", bin_views.restore, name="restore"),
+    path("p/<slug:project>/bin/<str:ident>/delete", bin_views.delete, name="delete_for_good"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
     path("p/<slug:project>/runs/new/place", views.place, name="place"),
     path("p/<slug:project>/runs/act", table_views.act, name="act"),

@@ -1,5 +1,6 @@
 """Every write of experiments: one transaction with its audit row and what it asks for."""
 
+from apps.experiments.services.bins import delete_for_good, empty_bin, restore, set_bin_days
 from apps.experiments.services.experiments import (
     create_experiment,
     default_experiment,
@@ -22,6 +23,7 @@ from apps.experiments.services.logged import (
     delete_logged_model,
     finish_logged_model,
     note_model_steps,
+    restore_logged_model,
 )
 from apps.experiments.services.registry import (
     create_model,
@@ -52,12 +54,14 @@ __all__ = [
     "delete_alias",
     "delete_experiment",
     "delete_experiment_tag",
+    "delete_for_good",
     "delete_logged_model",
     "delete_model",
     "delete_run",
     "delete_runs",
     "delete_traces",
     "delete_version",
+    "empty_bin",
     "finish_logged_model",
     "launch_run",
     "launch_runs",
@@ -66,10 +70,13 @@ __all__ = [
     "register_version",
     "rename_experiment",
     "rerun",
+    "restore",
     "restore_experiment",
+    "restore_logged_model",
     "restore_run",
     "restore_runs",
     "set_alias",
+    "set_bin_days",
     "set_experiment_tag",
     "set_stage",
     "tag_runs",

@@ -13,11 +13,13 @@ from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.models import Experiment
+from apps.experiments.purging.begun import check_stays
 from apps.experiments.services.authors import author
 
 MAX_NAME = 500
 # Where clients log that never chose an experiment: MLflow's id 0.
 DEFAULT_NAME = "Default"
+BIN_TOPIC = "bin"
 
 
 def create_experiment(
@@ -116,7 +118,7 @@ def delete_experiment(*, principal: Principal, experiment: Experiment, expect: E
 
 
 def restore_experiment(*, principal: Principal, experiment: Experiment) -> None:
-    """Bring a deleted experiment back. Needs the developer role."""
+    """Bring a deleted experiment back. Needs the developer role. Raises Conflict once it is being deleted for good."""
     _mark(principal, experiment, "experiment.restore", deleted=False)
 
 
@@ -126,9 +128,12 @@ def _mark(
 ) -> None:
     require_role(principal, experiment.project, Role.DEVELOPER)
     experiment = held(experiment, "project", expect=expect)
-    put(experiment, deleted_at=timezone.now() if deleted else None)
+    if not deleted:
+        check_stays(experiment)
+    put(experiment, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
     audit.record(principal=principal, action=action, obj=experiment, project=experiment.project)
-    hint(f"experiment:{experiment.pk}", experiment.project_id)
+    for topic in (f"experiment:{experiment.pk}", "runs", BIN_TOPIC):
+        hint(topic, experiment.project_id)
 
 
 def set_experiment_tag(*, principal: Principal, experiment: Experiment, key: str, value: str) -> None:

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from django.db import connection, transaction
 from django.utils import timezone
 
+from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import held, merged, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.states import Role
 from apps.experiments.models import Experiment, LoggedModel, Run
+from apps.experiments.purging.begun import check_stays
+from apps.experiments.services.authors import author
+from apps.experiments.services.experiments import BIN_TOPIC
 
 READY = "LOGGED_MODEL_READY"
 STATUSES = ("LOGGED_MODEL_PENDING", READY, "LOGGED_MODEL_UPLOAD_FAILED")
@@ -93,6 +97,22 @@ ON CONFLICT (run_id, model_id) DO UPDATE SET step = EXCLUDED.step
 
 
 def delete_logged_model(*, principal: Principal, model: LoggedModel) -> None:
-    """Mark a logged model as deleted. Needs the developer role."""
+    """Mark a logged model as deleted; `restore_logged_model` brings it back. Needs the developer role."""
+    _mark(principal, model, "model.logged.delete", deleted=True)
+
+
+def restore_logged_model(*, principal: Principal, model: LoggedModel) -> None:
+    """Bring a deleted logged model back. Needs the developer role. Raises Conflict while it is deleted for good."""
+    _mark(principal, model, "model.logged.restore", deleted=False)
+
+
+@transaction.atomic
+def _mark(principal: Principal, model: LoggedModel, action: str, *, deleted: bool) -> None:
     require_role(principal, model.experiment.project, Role.DEVELOPER)
-    put(model, deleted_at=timezone.now())
+    now = held(model, "experiment", "run")
+    if not deleted:
+        check_stays(now, now.run)
+    put(model, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
+    audit.record(principal=principal, action=action, obj=now, project=model.experiment.project)
+    for topic in (BIN_TOPIC, *([f"run:{now.run_id}"] if now.run_id is not None else [])):
+        hint(topic, model.experiment.project_id)

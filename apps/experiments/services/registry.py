@@ -17,6 +17,7 @@ from apps.core.states import Role
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.models import TAG_LENGTH, LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.purging.begun import check_stays
 from apps.experiments.registry import moves, uses
 from apps.experiments.registry.origin import Origin
 from apps.experiments.registry.stages import Stage
@@ -110,6 +111,7 @@ def create_version(
             create_model(principal=principal, project=project, name=model_name)
     with transaction.atomic():
         model = _next_number(project, model_name)
+        check_stays(run, origin.logged, origin.logged.run if origin.logged is not None else None)
         version = ModelVersion.objects.create(
             model=model,
             version=model.last_version,

@@ -5,6 +5,7 @@ What can't be done to one of them does not keep the others from it; how many tha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,11 +14,14 @@ from apps.core import audit, work
 from apps.core.access import Principal, require_role
 from apps.core.database import transitions
 from apps.core.errors import Invalid
+from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments.models import TAG_LENGTH, Run, Tag
+from apps.experiments.models import TAG_LENGTH, Purge, Run, Tag
+from apps.experiments.services.authors import author
+from apps.experiments.services.experiments import BIN_TOPIC
 from apps.experiments.services.placing import KIND
-from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
+from apps.experiments.states import LAUNCHED_MOVES, SETTLED, Binned, RunKind, RunState
 from apps.experiments.tracking.ingest import pair
 from apps.experiments.tracking.pulse import run_changed
 
@@ -44,10 +48,14 @@ def delete_runs(*, principal: Principal, project: Project, uids: Sequence[str]) 
 
 @transaction.atomic
 def restore_runs(*, principal: Principal, project: Project, uids: Sequence[str]) -> Outcome:
-    """Bring deleted runs back. Needs the developer role."""
+    """Bring deleted runs back; those that are being deleted for good are left. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
     rows = _held(project, uids)
-    return _marked(principal, project, rows, "run.restore", lambda run: run.deleted_at is not None)
+    purges = Purge.objects.filter(kind=Binned.RUN, object_id__in=[run.pk for run in rows])
+    going = set(purges.values_list("object_id", flat=True))
+    return _marked(
+        principal, project, rows, "run.restore", lambda run: run.deleted_at is not None and run.pk not in going
+    )
 
 
 @transaction.atomic
@@ -116,8 +124,11 @@ def _marked(
 ) -> Outcome:
     runs = [run for run in rows if may_be(run)]
     now = timezone.now()
-    deleted_at = now if action == "run.delete" else None
-    Run.objects.filter(pk__in=[run.pk for run in runs]).update(deleted_at=deleted_at, updated_at=now)
+    deleted: dict[str, Any] = {"deleted_at": None, "deleted_by": ""}
+    if action == "run.delete":
+        deleted = {"deleted_at": now, "deleted_by": author(principal)}
+    Run.objects.filter(pk__in=[run.pk for run in runs]).update(**deleted, updated_at=now)
+    hint(BIN_TOPIC, project.pk)
     audit.record_all(principal=principal, action=action, objects=[(run, None) for run in runs], project=project)
     return _told(runs, len(rows))
 

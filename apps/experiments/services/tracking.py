@@ -13,7 +13,9 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.models import Transition
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
+from apps.experiments.purging.begun import check_stays
 from apps.experiments.services.authors import author
+from apps.experiments.services.experiments import BIN_TOPIC
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
 from apps.experiments.tracking.permits import IF_EXPERIMENT_ACTIVE, Permit
 from apps.experiments.tracking.pulse import run_changed
@@ -129,16 +131,18 @@ def delete_run(*, principal: Principal, run: Run) -> None:
 
 
 def restore_run(*, principal: Principal, run: Run) -> None:
-    """Bring a deleted run back. Needs the developer role."""
+    """Bring a deleted run back. Needs the developer role. Raises Conflict once it is being deleted for good."""
     _mark(principal, run, "run.restore", deleted=False)
 
 
 @transaction.atomic
 def _mark(principal: Principal, run: Run, action: str, *, deleted: bool) -> None:
     require_role(principal, run.experiment.project, Role.DEVELOPER)
-    now = held(run)
+    now = held(run, "experiment")
     if deleted and now.kind == RunKind.LAUNCHED and now.state not in SETTLED:
         raise Conflict("This run is under way.", hint="Cancel it first.")
-    put(run, deleted_at=timezone.now() if deleted else None)
+    if not deleted:
+        check_stays(now)
+    put(run, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
     audit.record(principal=principal, action=action, obj=run, project=run.experiment.project)
-    run_changed(run)
+    run_changed(run, BIN_TOPIC)

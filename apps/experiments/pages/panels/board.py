@@ -105,6 +105,11 @@ class RunBoard:
         return self.may_change and self.launched and not self.settled and self.run.state != RunState.CANCELING
 
     @property
+    def may_delete(self) -> bool:
+        """Whether it may be put into the bin: nobody knows whether a program elsewhere will ever say that it ended."""
+        return self.may_change and (self.settled or not self.launched)
+
+    @property
     def launched(self) -> bool:
         """Whether Flotilla runs it."""
         return self.run.kind == RunKind.LAUNCHED
