@@ -24,6 +24,7 @@ KINDS = (
     "source",
     "target",
     "token",
+    "trace",
 )
 
 

@@ -79,6 +79,7 @@ WORDS = {
     "target.policy": "Changed the policy of target",
     "token.create": "Created token",
     "token.revoke": "Revoked token",
+    "trace.delete": "Deleted traces",
 }
 
 
