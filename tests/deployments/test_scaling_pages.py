@@ -45,7 +45,7 @@ def test_the_page_says_how_many_there_are_and_why(
     assert 'id="scale"' not in page.get(PAGE).content.decode()
     says(digits, **status(3, 4, "82%"))
     text = words(page.get(PAGE))
-    assert "3 → 4 of 2–8" in text and "3 → 4 replicas" in text
+    assert "3 → 4 replicas 2–8 allowed CPU 82 % of 70 %: scaling up to 4." in text
     assert 'id="scaler"' in page.get(f"{PAGE}?part=scaler").content.decode()
     assert "CPU 82 % of 70 %: scaling up to 4. It only adds while the rollout is under way." in text
     Cluster.objects.update(state="Unreachable", message="No answer.")

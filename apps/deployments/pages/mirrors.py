@@ -1,11 +1,11 @@
-"""The words for a revision that gets copies of requests, on every part of the pages. Pure."""
+"""The words for a revision that gets no requests, or copies of them, on every part of the pages. Pure."""
 
 from collections.abc import Iterable
 
 from apps.deployments.models import Placement
 from apps.deployments.rollout.traffic import actual_mirror
 
-DROPPED = "answers dropped"
+IN_PREVIEW = "preview, no traffic"
 
 
 def had_by(place: Placement) -> int:
@@ -16,18 +16,6 @@ def had_by(place: Placement) -> int:
 def mirrored(wanted: int, had: int) -> str:
     """ "20 % mirrored", or "0 % of 20 % mirrored" until it is there."""
     return f"{wanted} % mirrored" if wanted == had else f"{had} % of {wanted} % mirrored"
-
-
-def shadow_of(places: Iterable[Placement]) -> tuple[str, str]:
-    """What is mirrored now, and beside it what becomes of the answers: "20 % to revision 3", "answers dropped". Empty
-    where nothing is."""
-    there = [place for place in places if place.mirror and place.coming is not None]
-    if not there:
-        return "", ""
-    [number, *_] = [place.coming.number for place in there if place.coming is not None]
-    wanted, had = max(place.mirror for place in there), min(had_by(place) for place in there)
-    share = f"{wanted} %" if wanted == had else f"{had} % of {wanted} %"
-    return f"{share} to revision {number}", DROPPED
 
 
 def copied_to(places: Iterable[Placement]) -> frozenset[int]:

@@ -109,6 +109,11 @@ class Card:
         )
 
     @property
+    def rate(self) -> str:
+        """ "12.3 requests/s" to all of them; "" where nobody counts them."""
+        return f"{_short(self.total)} requests/s" if any(each.figures for each in self.replicas) else ""
+
+    @property
     def rows(self) -> Iterator[tuple[Row, list[Row]]]:
         """The revisions, each with its replicas."""
         for revision in self._asked.revisions:

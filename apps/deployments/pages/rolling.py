@@ -6,8 +6,9 @@ from datetime import datetime
 
 from apps.clusters.quantities.words import plural
 from apps.deployments.models import Placement, Rollout, Stage
-from apps.deployments.pages.mirrors import had_by, mirrored
+from apps.deployments.pages.mirrors import IN_PREVIEW, had_by, mirrored
 from apps.deployments.rollout.strategy import Strategy
+from apps.deployments.rollout.traffic import Phase
 from apps.deployments.states import RolloutState
 
 MAX_REPLICA_STEPS = 4
@@ -104,6 +105,8 @@ def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
     """The part of the requests that each of both revisions gets, of what it shall get; on one target alone."""
     if len(stages) != 1 or rollout.from_revision is None or stages[0].actual is None:
         return {}
+    if stages[0].phase == Phase.PREVIEW:
+        return {rollout.to_revision.number: IN_PREVIEW, rollout.from_revision.number: "100 %"}
     if stages[0].mirror:
         copies = mirrored(stages[0].mirror, had_by(stages[0].placement))
         return {rollout.to_revision.number: copies, rollout.from_revision.number: "100 %"}

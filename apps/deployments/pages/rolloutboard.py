@@ -10,11 +10,12 @@ from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Rollout, Stage
 from apps.deployments.pages.comparing import Changes, changes_of
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
-from apps.deployments.pages.mirrors import shadow_of
+from apps.deployments.pages.requests import Card, known_card
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import rollout_stands, who
 from apps.deployments.pages.stepper import current_step, due_of, is_plain
 from apps.deployments.pages.story import StoryRow, story_of
+from apps.deployments.pages.summary import RolloutCell, TrafficCell, rollout_cell, traffic_cell
 from apps.deployments.pages.waves import Waves, near, waves_of
 from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import Kind, parse_strategy
@@ -60,11 +61,6 @@ class RolloutBoard:
     def weights(self) -> str:
         """What gives a canary its weight; "" of other kinds."""
         return weights_by(self.deployment.places) if self.kind is Kind.CANARY else ""
-
-    @property
-    def shadow(self) -> tuple[str, str]:
-        """What is mirrored now, and what becomes of the answers."""
-        return shadow_of(self.deployment.places) if self.deployment.under_way else ("", "")
 
     @property
     def plain(self) -> bool:
@@ -174,6 +170,24 @@ class RolloutBoard:
             pods=new["existing"],
             old_left=sum(entry["existing"] for entry in self.deployment.observed if entry is not new),
         )
+
+    @property
+    def rollout_cell(self) -> RolloutCell:
+        """Where the rollout stands, in a line."""
+        kind = Kind(self.rollout.strategy.get("kind", Kind.ROLLING)) if self.rollout else self.kind
+        # Of one that has ended nothing is read but when and how.
+        waves = self.waves if self.deployment.under_way else near([])
+        return rollout_cell(self.rollout, self.rollout_stands, kind.word, waves, self.steps)
+
+    @property
+    def traffic_cell(self) -> TrafficCell:
+        """Where requests go now, in a line."""
+        return traffic_cell(self.deployment)
+
+    @functools.cached_property
+    def known_card(self) -> Card:
+        """Requests, errors and latency as they were known last."""
+        return known_card(self.deployment)
 
     @property
     def bars(self) -> list[Bar]:

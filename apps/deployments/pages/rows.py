@@ -12,9 +12,10 @@ from apps.core.states import Health
 from apps.core.text.wording import duration_text
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
-from apps.deployments.pages.mirrors import had_by, mirrored
+from apps.deployments.pages.mirrors import IN_PREVIEW, had_by, mirrored
 from apps.deployments.pages.ready import Ready, ready_on, revision_on
 from apps.deployments.pages.spread import note_of
+from apps.deployments.rollout.traffic import Phase
 from apps.deployments.states import DeploymentState, RevisionState, RolloutState
 
 
@@ -107,6 +108,8 @@ class PlaceRow(NamedTuple):
         """ "20 %, now 25 %": the share of the coming revision, as wanted and as had; "" where none comes."""
         if self.stage is None:
             return ""
+        if self.stage.phase == Phase.PREVIEW:
+            return IN_PREVIEW
         if self.stage.mirror:
             return mirrored(self.stage.mirror, had_by(self.place))
         actual = self.stage.actual

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
+from apps.clusters.quantities.words import plural
 from apps.clusters.services import is_away
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Placement
@@ -60,11 +61,16 @@ class Scaler:
         return self.first.told.state in ("Degraded", "Unknown", "Warning")
 
     @property
-    def stands(self) -> str:
-        """ "3 → 4 of 2–8"; over several targets as many as there are on all of them."""
+    def count(self) -> str:
+        """ "3 replicas", "3 → 4 replicas"; over several targets as many as there are on all of them."""
         if len(self.rows) == 1:
-            return f"{self.first.replicas} of {self.bounds}"
-        return f"{sum(row.told.current or 0 for row in self.rows)}, {self.bounds} each"
+            return f"{self.first.replicas} replica{self.first.plural}"
+        return plural(sum(row.told.current or 0 for row in self.rows), "replica")
+
+    @property
+    def range(self) -> str:
+        """ "2–5 allowed", "2–5 allowed on each target"."""
+        return f"{self.bounds} allowed{' on each target' if len(self.rows) > 1 else ''}"
 
     @property
     def bounds(self) -> str:

@@ -38,7 +38,6 @@ from apps.deployments.pages.forms import (
 from apps.deployments.pages.placed import placed_of
 from apps.deployments.pages.refusals import put_refusals
 from apps.deployments.pages.replicas import parse_by
-from apps.deployments.pages.requests import known_card
 from apps.deployments.pages.rows import event_rows
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
@@ -258,7 +257,6 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "budget": getattr(stored_budget(deployment.disruption_budget), "words", "no budget"),
         "topic": f"deployment:{deployment.pk}",
         # Called by the template where the whole page is asked for.
-        "known_card": lambda: known_card(deployment),
     }
     if request.GET.get("part", "summary") == "summary":
         context["spread"] = spread_of(deployment)

@@ -97,6 +97,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   event.detail.shouldSwap = false;
   if (!fresh) return;
   morph(live, fresh);
+  // What else on the page says the same, with `data-beside`, comes with it.
+  for (const beside of [...fragment.children].filter((element) => element.hasAttribute("data-beside"))) {
+    document.getElementById(beside.id)?.replaceChildren(...document.importNode(beside, true).childNodes);
+  }
   window.htmx.process(live);
   live.dispatchEvent(new CustomEvent("flotilla:swapped", { bubbles: true }));
 });
