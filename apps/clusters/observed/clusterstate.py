@@ -5,7 +5,7 @@ The watcher makes the `Observation`, `reconcile.record_state` stores what follow
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apps.clusters.observed.conditions import Condition
 from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
@@ -23,6 +23,11 @@ _WATCHED = frozenset({ClusterState.HEALTHY, ClusterState.DEGRADED})
 
 # Of a credential that nothing has answered to yet.
 UNTRIED = Condition("Authorized", "Unknown", "Connecting", "The credential is being tried.")
+_DOUBTED = replace(
+    UNTRIED,
+    message="The credential is being tried: the API server refuses it (HTTP 401), and is asked once more before that "
+    "is believed.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class Observation:
     any was. `streams` maps a watched kind to the error that stops it ("" when it is in step, None before its first
     list), `missing` an optional kind to why it is not shown, `silent` a kind to the seconds since its last word where
     those are too many. `authorized` is None until something that needs the credential was answered, and `refusal` the
-    recorded sentence of a refusal: it holds until then. `outages` counts how often the cluster became unreachable
-    lately. `was` is the state that is recorded; `resuming` says that this watcher has only begun, so that what was
-    recorded is still the best to show. `defect` says what of ours has failed while it was watched.
+    recorded sentence of a refusal: it holds until then; `doubted` says that it was refused for the first time.
+    `outages` counts how often the cluster became unreachable lately. `was` is the state that is recorded; `resuming`
+    says that this watcher has only begun, so that what was recorded is still the best to show. `defect` says what of
+    ours has failed while it was watched.
     """
 
     enabled: bool = True
@@ -45,6 +51,7 @@ class Observation:
     error_reason: str = ""
     error_message: str = ""
     authorized: bool | None = True
+    doubted: bool = False
     refusal: str = ""
     streams: Mapping[str, str | None] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -148,7 +155,7 @@ def _authorized(seen: Observation) -> Condition:
         return Condition("Authorized", "True", "CredentialAccepted", "")
     if seen.refusal:
         return Condition("Authorized", "False", CREDENTIAL_REFUSED, seen.refusal)
-    return UNTRIED
+    return _DOUBTED if seen.doubted else UNTRIED
 
 
 def credential_refused(words: str) -> str:

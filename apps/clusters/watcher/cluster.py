@@ -274,6 +274,7 @@ class ClusterWatch:
             error_reason=contact.reason,
             error_message=contact.message,
             authorized=self._authorized(),
+            doubted=any(stream.doubted for stream in contact.streams),
             refusal=self._refusal,
             streams={stream.kind: stream.error for stream in contact.streams},
             missing={stream.kind: stream.lacks for stream in contact.streams if stream.lacks},

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-from apps.clusters.kube.errors import Forbidden, Gone, KubeError, NotServed, NotTheApiServer, Unauthorized
+from apps.clusters.kube.errors import (
+    Forbidden,
+    Gone,
+    KubeError,
+    NotServed,
+    NotTheApiServer,
+    RefusedOnce,
+    Unauthorized,
+)
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.watcher.kinds import WatchedKind
 from apps.clusters.watcher.timing import Timing
@@ -29,9 +37,10 @@ LOT = 100
 class Stream:
     """Feeds a desk's inbox with one kind.
 
-    `error` is None until the first list, "" while in step, else what is wrong; `refused` says that the credential is;
-    `missing` says why an optional kind is not shown. `alive_at` is the last moment (wall clock) at which the server has
-    shown that nothing is outstanding: by an event, a bookmark, a list, or the orderly end of a watch.
+    `error` is None until the first list, "" while in step, else what is wrong; `refused` says that the credential is,
+    `doubted` that it was just now, and that nobody believes it yet; `missing` says why an optional kind is not shown.
+    `alive_at` is the last moment (wall clock) at which the server has shown that nothing is outstanding: by an event, a
+    bookmark, a list, or the orderly end of a watch.
     `news` is called when the cluster's state may be another.
     """
 
@@ -48,7 +57,7 @@ class Stream:
         self.optional = watched.optional
         self._of_engine = watched.of_engine
         self.error: str | None = None
-        self.refused = False
+        self.refused = self.doubted = False
         self.missing = ""
         self.alive_at: float | None = None
         self._client = client
@@ -63,6 +72,7 @@ class Stream:
         self._list_due = math.inf
         self._opened_at = math.inf
         self._calm: asyncio.TimerHandle | None = None
+        self._doubted_at = math.inf
 
     async def run(self) -> None:
         """List and watch until cancelled. No failure of the cluster ends this.
@@ -120,7 +130,7 @@ class Stream:
         self.missing = (
             "the cluster does not serve it" if isinstance(error, NotServed) else "the credential may not read it"
         )
-        self.error, self.refused, self.alive_at = "", False, time.time()
+        self.error, self.refused, self.doubted, self.alive_at = "", False, False, time.time()
         # The objects that were shown are no longer known to be true.
         self._desk.inbox.complete(self.kind, set())
         self._writer.filled(self._desk)
@@ -129,8 +139,13 @@ class Stream:
     def _note(self, error: KubeError, failures: int) -> None:
         self._unsettle()
         self.refused = isinstance(error, Unauthorized)
+        self.doubted = isinstance(error, RefusedOnce) and isinstance(error.refused, Unauthorized)
         if self.missing and not self.refused:
             # Nothing of it is shown: that it can't be asked for once more makes nothing out of date.
+            return
+        if self._is_only_doubted():
+            # It is the credential that is on trial, not this list.
+            self._news()
             return
         if failures > 1 or self.error is None or isinstance(error, NotServed):
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
@@ -139,6 +154,15 @@ class Stream:
         self._news()
         level = logging.INFO if failures == 1 else logging.WARNING
         logger.log(level, "cluster %s: %s: %s (failure %d)", self._desk.cluster_id, self.kind, error, failures)
+
+    def _is_only_doubted(self) -> bool:
+        """Whether nothing but a refusal that nobody believes yet has kept the first list away. Who goes on saying so,
+        and never for long enough to be believed, is broken like others."""
+        if not self.doubted or self.error is not None:
+            return False
+        now = asyncio.get_running_loop().time()
+        self._doubted_at = min(self._doubted_at, now)
+        return now - self._doubted_at < 2 * self._timing.opinion
 
     async def _list(self) -> None:
         # "0" lets the server answer out of its cache, which is cheap. After a 410 that may be older than what we have
@@ -213,7 +237,7 @@ class Stream:
             self._calm.cancel()
 
     def _well(self) -> None:
-        self.error, self.refused, self.missing = "", False, ""
+        self.error, self.missing, self.refused, self.doubted = "", "", False, False
         self._news()
 
     def _take(self, event: dict[str, Any]) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,6 +43,8 @@ def test_the_state_follows_from_what_was_seen(seen: Observation, state: ClusterS
     assert derive(seen)[:2] == (state, reason)
 
 
+UNLISTED = {"Node": None, "Pod": None}
+ON_TRIAL = Observation(ever_seen=True, successes=1, authorized=None, doubted=True, streams=UNLISTED, was="Pending")
 REFUSED = "The API server refuses Flotilla's credential. Give the cluster a new credential."
 
 
@@ -65,6 +68,12 @@ REFUSED = "The API server refuses Flotilla's credential. Give the cluster a new 
         (but(was="Healthy", authorized=None), "Unknown", "Healthy", "Resuming"),
         (but(was="Pending", authorized=None, streams=BROKEN), "Unknown", "Degraded", "WatchFailing"),
         (Observation(was="Degraded", failures=3, authorized=None, refusal=REFUSED), "Unknown", "Unreachable", ""),
+        # A new one on trial: only the credential is told of, but nothing else that is wrong hides behind that.
+        (ON_TRIAL, "Unknown", "Pending", "Connecting"),
+        (replace(ON_TRIAL, streams={**UNLISTED, "Pod": "HTTP 500"}), "Unknown", "Degraded", "WatchFailing"),
+        (replace(ON_TRIAL, failures=3, error_reason="Timeout"), "Unknown", "Unreachable", "Timeout"),
+        (replace(ON_TRIAL, defect="a defect of ours"), "Unknown", "Degraded", "WatcherFailing"),
+        (replace(ON_TRIAL, authorized=False), "False", "Degraded", "CredentialRefused"),
     ],
 )
 def test_a_refusal_holds_until_an_answer_says_otherwise(
@@ -73,6 +82,10 @@ def test_a_refusal_holds_until_an_answer_says_otherwise(
     by_type = {condition.type: condition for condition in conditions(seen)}
     assert by_type["Authorized"].status == status
     assert derive(seen)[:2] == (state, reason or "Unreachable")
+
+
+def test_a_credential_on_trial_is_told_with_what_was_said_of_it() -> None:
+    assert derive(ON_TRIAL)[2].startswith("The credential is being tried: the API server refuses it (HTTP 401)")
 
 
 LOST = but(ever_seen=False, was="Unreachable", streams={})

@@ -163,15 +163,35 @@ def test_a_refused_credential_is_said_and_is_not_called_unreachable(api: FakeApi
     assert state() == "Degraded"
 
 
+def test_errors_do_not_hide_behind_a_credential_on_trial(api: FakeApi, cluster: Cluster, sent: object) -> None:
+    api.token = "another"
+    watching = Watching(replace(FAST, opinion=60.0))
+    try:
+        eventually(lambda: "being tried" in Cluster.objects.get().message, "it is on trial")
+        assert state() == "Pending"
+        api.proxy = 500, "text/plain", b"broken"
+        eventually(lambda: state() != "Pending" and "500" in Cluster.objects.get().message, "the error is told")
+    finally:
+        watching.stop()
+
+
 def test_a_cluster_that_refuses_is_refused_since_then_also_for_the_next_watcher(
     api: FakeApi, cluster: Cluster, sent: object, run_route: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.token = "another"
+    told: set[str] = set()
+
+    def is_refused() -> bool:
+        now = Cluster.objects.get()
+        told.add(now.message.partition(":")[0])
+        return now.reason == "CredentialRefused"
+
     first = Watching()
     try:
-        eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is recorded")
+        eventually(is_refused, "the refusal is recorded")
     finally:
         first.stop()
+    assert "Not up to date" not in told, "no list is to blame while the credential is on trial"
     stored = Cluster.objects.get()
     since = cut_off_since(stored)
     assert stored.synced_at is None and since is not None
