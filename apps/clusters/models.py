@@ -314,13 +314,18 @@ class KubeEvent(models.Model):
     source = models.CharField(max_length=128, blank=True)
     count = models.IntegerField(default=1)
     first_at = models.DateTimeField()
+    # In whole seconds, as most of those that report an event tell it; among those of one second, `written` tells which
+    # was later: its resource version, as a number.
     last_at = models.DateTimeField()
+    written = models.BigIntegerField(default=0)
+
+    NEWEST_FIRST: ClassVar = ("-last_at", "-written", "-id")
 
     class Meta:
-        ordering: ClassVar = ["-last_at"]
+        ordering: ClassVar = ["-last_at", "-written", "-id"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["cluster", "uid"], name="event_once_per_cluster")]
         indexes: ClassVar = [
-            models.Index(fields=["cluster", "-last_at"], name="event_by_age"),
+            models.Index(fields=["cluster", "-last_at", "-written"], name="event_by_time"),
             models.Index(fields=["cluster", "namespace", "involved_name"], name="event_of_object"),
             models.Index(fields=["last_at"], name="event_expiry"),
         ]

@@ -290,7 +290,7 @@ def events_of(
     rows = KubeEvent.objects.filter(
         cluster_id=target.cluster_id, namespace=target.namespace, involved_name__in=sorted(names)
     )
-    return list(rows.order_by("-last_at")[:limit])
+    return list(rows.order_by(*KubeEvent.NEWEST_FIRST)[:limit])
 
 
 def models(**scope: Any) -> QuerySet[RegisteredModel]:

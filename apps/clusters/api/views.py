@@ -21,7 +21,7 @@ from apps.clusters.api.serializers import (
     ReachSerializer,
     ReportSerializer,
 )
-from apps.clusters.models import Cluster, Node
+from apps.clusters.models import Cluster, KubeEvent, Node
 from apps.clusters.selectors import reports
 from apps.clusters.selectors.explain import sentences_of
 from apps.clusters.selectors.visibility import visibility_of
@@ -38,6 +38,12 @@ class ByName(CursorPage):
     """Pages in the order of names."""
 
     ordering = "name"
+
+
+class NewestFirst(CursorPage):
+    """Pages of events, the newest first."""
+
+    ordering = KubeEvent.NEWEST_FIRST
 
 
 @extend_schema_view(
@@ -211,7 +217,7 @@ class ClusterViewSet(ServiceViewSet):
         parameters=[OpenApiParameter("type", str, enum=["Warning", "Normal"])],
         responses=EventSerializer(many=True),
     )
-    @action(detail=True, pagination_class=CursorPage)
+    @action(detail=True, pagination_class=NewestFirst)
     def events(self, request: Request, name: str) -> Response:
         """The events, newest first; those of projects that the caller can't see by their reason only."""
         events = selectors.events_of(self._cluster(name), warnings_only=request.query_params.get("type") == "Warning")

@@ -137,6 +137,15 @@ def workload_row(kind: str, obj: Object, now: datetime) -> Row:
     }
 
 
+def order_of(version: Any) -> int:
+    """A resource version as a number: of two writes to a cluster, the later one has the larger. 0 for what is none.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+    """
+    text = str(version or "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+
+
 def event_row(event: Object, now: datetime) -> Row:
     """The row of an event, of core/v1 or as written through events.k8s.io."""
     metadata = event.get("metadata") or {}
@@ -160,7 +169,10 @@ def event_row(event: Object, now: datetime) -> Row:
         "count": min(INT, int(series.get("count") or event.get("count") or 1)),
         # One of tomorrow, by a clock that is wrong, would stand above all others and never be old enough to go.
         "first_at": min(first, now).isoformat(),
-        "last_at": min(last, now).isoformat(),
+        # A pod is scheduled at 7.4 s and its image pulled "at 7 s": what tells more of the second than others do would
+        # stand above what came after it.
+        "last_at": min(last, now).replace(microsecond=0).isoformat(),
+        "written": order_of(metadata.get("resourceVersion")),
     }
 
 

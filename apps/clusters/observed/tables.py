@@ -85,6 +85,7 @@ EVENTS = Table(
         **dict.fromkeys(("uid", "resource_version", "namespace", "involved_kind", "involved_name"), _TEXT),
         **dict.fromkeys(("involved_uid", "project", "type", "reason", "message", "source"), _TEXT),
         "count": "integer",
+        "written": "bigint",
         **dict.fromkeys(("first_at", "last_at"), "timestamptz"),
     },
     ("resource_version",),

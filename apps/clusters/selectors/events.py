@@ -36,7 +36,7 @@ class HiddenEvents:
 
 def events_of(cluster: Cluster, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
     """Events, newest first."""
-    events = KubeEvent.objects.filter(cluster=cluster).order_by("-last_at", "-id")
+    events = KubeEvent.objects.filter(cluster=cluster).order_by(*KubeEvent.NEWEST_FIRST)
     return events.filter(type="Warning") if warnings_only else events
 
 

@@ -119,7 +119,7 @@ def explain_absent(
         last_at__gte=timezone.now() - REFUSAL_AGE,
     )
     whys: dict[Place, Why] = {}
-    for event in rows.order_by("-last_at")[:MAX_EVENTS]:
+    for event in rows.order_by(*KubeEvent.NEWEST_FIRST)[:MAX_EVENTS]:
         for place in places:
             why = refused([_event(event)], waiting_for=waiting_for) if _is_of(event, place, prefix) else None
             if why is not None:
@@ -179,7 +179,7 @@ def _events_of(pods: Sequence[Pod]) -> dict[str, list[EventFacts]]:
         involved_uid__in=[pod.uid for pod in pods],
     )
     by_pod: dict[str, list[EventFacts]] = defaultdict(list)
-    for event in rows.order_by("-last_at", "-id")[:MAX_EVENTS]:
+    for event in rows.order_by(*KubeEvent.NEWEST_FIRST)[:MAX_EVENTS]:
         by_pod[event.involved_uid].append(_event(event))
     return by_pod
 

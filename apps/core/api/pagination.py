@@ -30,7 +30,7 @@ class CursorPage(CursorPagination):
     page_size = 50
     max_page_size = 500
     page_size_query_param = "limit"
-    ordering = "-id"
+    ordering: str | tuple[str, ...] = "-id"
 
     def get_page_size(self, request: Request) -> int:
         """The `limit` that is asked for, 500 at most. Raises Invalid for what is no number of rows."""

@@ -173,7 +173,7 @@ def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[K
     for place in of.places:
         where |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace)
     rows = KubeEvent.objects.filter(where, involved_name__in=names)
-    return list(rows.order_by("-last_at")[:limit])
+    return list(rows.order_by(*KubeEvent.NEWEST_FIRST)[:limit])
 
 
 def pod_of(of: Deployment, name: str) -> Pod:
@@ -196,4 +196,4 @@ def owner_of_pod(pod: Pod) -> Owner | None:
 def events_of_pod(pod: Pod, *, limit: int = 20) -> list[KubeEvent]:
     """What the cluster said about one pod, newest first."""
     rows = KubeEvent.objects.filter(cluster_id=pod.cluster_id, namespace=pod.namespace, involved_name=pod.name)
-    return list(rows.order_by("-last_at")[:limit])
+    return list(rows.order_by(*KubeEvent.NEWEST_FIRST)[:limit])

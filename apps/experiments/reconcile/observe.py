@@ -115,7 +115,7 @@ def _refusals(attempt: Attempt) -> list[str]:
         involved_name=attempt.job_name,
         reason="FailedCreate",
     )
-    return list(rows.order_by("-last_at").values_list("message", flat=True)[:1])
+    return list(rows.order_by(*KubeEvent.NEWEST_FIRST).values_list("message", flat=True)[:1])
 
 
 def _unmade(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _unmade(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
     rows = KubeEvent.objects.filter(
         cluster=attempt.cluster_id, namespace=attempt.namespace, involved_name__in=making.values()
     ).exclude(reason="Scheduled")
-    newest = {event.involved_uid: event for event in rows.order_by("last_at", "id")}
+    newest = {event.involved_uid: event for event in rows.order_by(*KubeEvent.NEWEST_FIRST).reverse()}
     return {
         name: newest[uid].message for uid, name in making.items() if uid in newest and newest[uid].reason == NO_SANDBOX
     }

@@ -185,12 +185,19 @@ def test_events_of_both_apis_are_read() -> None:
         "metadata": {"name": "e", "uid": "u"},
         "involvedObject": {"kind": "Pod", "name": "p", "namespace": "n"},
         "eventTime": "2026-11-23T13:00:00.000000Z",
-        "series": {"count": 9, "lastObservedTime": "2026-11-23T13:30:00.000000Z"},
+        "series": {"count": 9, "lastObservedTime": "2026-11-23T13:30:00.700000Z"},
         "reportingComponent": "scheduler",
     }
     row = rows.event_row(new, NOW)
     assert (row["count"], row["source"], row["last_at"]) == (9, "scheduler", "2026-11-23T13:30:00+00:00")
     assert rows.event_row({}, NOW)["first_at"] == NOW.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("version", "order"), [("812", 812), ("", 0), (None, 0), ("v8", 0), ("٣", 0), ("9" * 18, 10**18 - 1), ("9" * 30, 0)]
+)
+def test_a_resource_version_is_a_number_or_tells_no_order(version: object, order: int) -> None:
+    assert rows.event_row({"metadata": {"resourceVersion": version}}, NOW)["written"] == order
 
 
 USAGE = {"cpu": "250m", "memory": "1Gi"}
