@@ -250,6 +250,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunKindEnum": "apps.experiments.models.RUN_KINDS",
         "RunStateEnum": "apps.experiments.models.RUN_STATES",
+        "HealthEnum": "apps.deployments.models.observed.HEALTHS",
+        "DeploymentHealthEnum": "apps.deployments.health.WORDS",
         "DeploymentStateEnum": "apps.deployments.models.DEPLOYMENT_STATES",
         "RolloutStateEnum": "apps.deployments.models.rollouts.ROLLOUT_STATES",
         "AnalysisOutcomeEnum": "apps.deployments.models.rollouts.ANALYSIS_STATES",

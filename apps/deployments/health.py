@@ -15,7 +15,7 @@ from apps.core.states import Health
 from apps.core.text.wording import duration_text
 from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
-from apps.deployments.states import RolloutState
+from apps.deployments.states import STANDS_STILL, RolloutState
 
 GONE = ObservedRevision(wanted=0)
 # Restarts that are older than this say nothing about now.
@@ -165,6 +165,21 @@ def replica_seen(
         last_reason=str(last.get("reason") or ""),
         last_ended_at=moment(last.get("finishedAt")),
     )
+
+
+# The words that a deployment, or its part on one target, is called by: of these is each that people and programs read.
+WORDS = (*(health.value for health in Health), RolloutState.PAUSED.value, RolloutState.ROLLING_BACK.value)
+
+
+def word_of(health: str, rollout: str) -> str:
+    """A deployment in a word: its health, or why the `rollout` that is under way ("" for none) does not move on."""
+    return rollout if rollout in STANDS_STILL and health == Health.PROGRESSING else health
+
+
+def word_on_target(word: str, health: str, *, waits: bool) -> str:
+    """The same of one target of a deployment that is called `word`: where what does not move on `waits` to come, it is
+    that."""
+    return word if waits and word in STANDS_STILL and health in (Health.PROGRESSING, Health.SUSPENDED) else health
 
 
 def deployment_health(

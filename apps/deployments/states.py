@@ -67,3 +67,7 @@ class RevisionState(enum.StrEnum):
     SERVING = "Serving"
     RETIRING = "Retiring"
     RETIRED = "Retired"
+
+
+# A rollout in one of these fares well and does not move on: a deployment that progresses is called by it.
+STANDS_STILL: Final = frozenset({RolloutState.PAUSED, RolloutState.ROLLING_BACK})

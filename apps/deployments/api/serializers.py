@@ -12,11 +12,13 @@ from apps.deployments.api.following import FollowsSerializer, follows_of
 from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerializer, StrategySerializer, TrafficSerializer
 from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
+from apps.deployments.health import WORDS
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.passages import How, Passed
 from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import parse_strategy
 
+AS_CALLED = "Paused and RollingBack: a rollout that fares well does not move on."
 OF_ONE = "Of the only placement; null where there are several."
 
 
@@ -167,6 +169,7 @@ class RefusedSerializer(serializers.Serializer[Any]):
 class PlacementSerializer(serializers.ModelSerializer[Placement]):
     """A deployment on one target."""
 
+    health = serializers.ChoiceField(WORDS, source="word", help_text=AS_CALLED)
     target = serializers.CharField(source="target.name")
     cluster = serializers.CharField(source="target.cluster.name")
     namespace = serializers.CharField(source="target.namespace")
@@ -204,6 +207,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     """A deployment: what is wanted and what was observed."""
 
     project = serializers.CharField(source="project.name")
+    health = serializers.ChoiceField(WORDS, source="word", help_text=AS_CALLED)
     placements = PlacementSerializer(many=True)
     target = serializers.CharField(source="only.target.name", default=None, allow_null=True, help_text=OF_ONE)
     cluster = serializers.CharField(source="only.target.cluster.name", default=None, allow_null=True, help_text=OF_ONE)

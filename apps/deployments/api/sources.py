@@ -56,6 +56,7 @@ class NewMetricsSourceSerializer(Strict):
     retrieve=extend_schema(operation_id="getMetricsSource", parameters=[PROJECT], responses=MetricsSourceSerializer),
     create=extend_schema(
         operation_id="createMetricsSource",
+        parameters=[PROJECT],
         request=NewMetricsSourceSerializer,
         responses={201: MetricsSourceSerializer},
     ),

@@ -76,7 +76,12 @@ class EditTargetSerializer(Strict):
 @extend_schema_view(
     list=extend_schema(operation_id="listTargets", parameters=[PROJECT], responses=TargetSerializer(many=True)),
     retrieve=extend_schema(operation_id="getTarget", parameters=[PROJECT], responses=TargetSerializer),
-    create=extend_schema(operation_id="createTarget", request=NewTargetSerializer, responses={201: TargetSerializer}),
+    create=extend_schema(
+        operation_id="createTarget",
+        parameters=[PROJECT],
+        request=NewTargetSerializer,
+        responses={201: TargetSerializer},
+    ),
     partial_update=extend_schema(
         operation_id="updateTarget",
         parameters=[PROJECT],

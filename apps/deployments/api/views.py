@@ -26,6 +26,7 @@ from apps.deployments.api.recordings import RecordingActions
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.api.scaling import ScalingActions
 from apps.deployments.api.spreading import SpreadActions
+from apps.deployments.health import WORDS
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.rollout.anywhere import Choice
 from apps.deployments.scrape.asking import requests_of
@@ -38,7 +39,7 @@ CURRENT = ("name", "target", "targets", "anywhere", "replicas", "autoscaling", "
 ON = "Of one and the same placement, as cluster, target and environment are."
 FILTERS = [
     OpenApiParameter("q", OpenApiTypes.STR, description="A part of the name."),
-    OpenApiParameter("health", OpenApiTypes.STR),
+    OpenApiParameter("health", OpenApiTypes.STR, enum=WORDS, description="As `health` of each says."),
     OpenApiParameter(
         "rollout",
         OpenApiTypes.STR,
@@ -49,7 +50,7 @@ FILTERS = [
     OpenApiParameter("strategy", OpenApiTypes.STR, enum=narrowing.STRATEGIES, description="How it rolls."),
     OpenApiParameter("model", OpenApiTypes.STR),
 ]
-_WORDS = {"rollout": narrowing.ROLLOUTS, "strategy": narrowing.STRATEGIES}
+_WORDS = {"health": WORDS, "rollout": narrowing.ROLLOUTS, "strategy": narrowing.STRATEGIES}
 
 
 @extend_schema_view(

@@ -10,7 +10,7 @@ from django.db.models import Q
 from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, validate_name
 from apps.core.states import Health
-from apps.deployments.health import heal_span
+from apps.deployments.health import heal_span, word_of, word_on_target
 from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
@@ -159,6 +159,11 @@ class Deployment(Observed):
         rows = self.rollouts.filter(state__in=UNFINISHED)
         return rows.select_related("from_revision", "to_revision").first()
 
+    @property
+    def word(self) -> str:
+        """Its health, or why a rollout that fares well does not move on: pages and REST call it by this."""
+        return word_of(self.health, self.under_way.state if self.under_way else "")
+
 
 class Placement(Observed):
     """A deployment on one target: what shall serve there, and what was observed there. Its row alone says what a round
@@ -204,6 +209,12 @@ class Placement(Observed):
     def as_of(self) -> datetime | None:
         """How fresh what was observed is: of the watcher, or of a later round that the cluster answered."""
         return max(filter(None, (self.observed_at, self.target.cluster.as_of)), default=None)
+
+    @property
+    def word(self) -> str:
+        """As `Deployment.word`, on this target."""
+        waits = self.deployment.current_id != self.stable_id
+        return word_on_target(self.deployment.word, self.health, waits=waits)
 
     @property
     def share(self) -> Share:

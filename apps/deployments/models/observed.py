@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from apps.core.states import Health
 
+HEALTHS = [(health.value, health.value) for health in Health]
 # How `scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
 AN_AUTOSCALER, THE_AUTOSCALER = "An autoscaler", "Autoscaler "
 # And how it calls the deployment's own windows of time.
@@ -17,7 +18,7 @@ class Observed(models.Model):
     desired_replicas = models.PositiveIntegerField(default=1)
     generation = models.PositiveBigIntegerField(default=1)
     observed_generation = models.PositiveBigIntegerField(default=0)
-    health = models.CharField(max_length=16, choices=[(h.value, h.value) for h in Health], default=Health.PROGRESSING)
+    health = models.CharField(max_length=16, choices=HEALTHS, default=Health.PROGRESSING)
     # Since when the health is this word. The reason may change meanwhile: a program that crashes gives two in turn.
     health_since = models.DateTimeField(default=timezone.now, editable=False)
     reason = models.CharField(max_length=100, blank=True)

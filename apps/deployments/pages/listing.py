@@ -15,12 +15,12 @@ from apps.core.database.transactions import snapshot
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
-from apps.core.states import Health
 from apps.core.text.names import service_name_from
 from apps.deployments import selectors
+from apps.deployments.health import WORDS
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.ready import ready_of
-from apps.deployments.pages.rows import model_text, stands
+from apps.deployments.pages.rows import model_text
 from apps.deployments.rollout.strategy import Kind
 from apps.deployments.selectors import narrowing
 from apps.deployments.states import RolloutState
@@ -83,7 +83,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "page_obj": shown,
         "matrix": matrix_of(project, shown, asked) if as_matrix else None,
         "deployments": [
-            (row, stands(row), model_text(row.current.spec, row.alias) if row.current else "–", ready_of(row))
+            (row, row.word, model_text(row.current.spec, row.alias) if row.current else "–", ready_of(row))
             for row in shown
         ],
         "totals": selectors.totals(project),
@@ -101,7 +101,7 @@ def choices_of(project: Project, asked: Mapping[str, str]) -> list[Choice]:
     """The lists to choose from. One query."""
     places = {name: {text: text for text in texts} for name, texts in narrowing.places_of(project).items()}
     options: dict[str, tuple[str, Mapping[str, str]]] = {
-        "health": ("Any health", {word.value: word.value for word in Health}),
+        "health": ("Any health", {word: word for word in WORDS}),
         "rollout": ("Any rollout", _ROLLOUTS),
         "cluster": ("Any cluster", places["cluster"]),
         "target": ("Any target", places["target"]),

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Placement, Revision, Target
-from apps.deployments.pages.rows import model_text, stands_on
+from apps.deployments.pages.rows import model_text
 from apps.deployments.selectors.narrowing import fits_place
 
 
@@ -109,4 +109,4 @@ def _cell(row: Deployment, place: Placement, url: str) -> Cell:
     serving = place.serving
     behind = row.current_id is not None and (serving is None or serving.pk != row.current_id or passes(place))
     wanted = row.current.number if row.current else 0
-    return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind, stands_on(row, place), wanted)
+    return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind, place.word, wanted)

@@ -20,7 +20,7 @@ from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Follow, MetricsSource, Rollout, Target
 from apps.deployments.pages.rolling import bars_of
-from apps.deployments.pages.rows import coming_of, rollout_stands, stands, who
+from apps.deployments.pages.rows import coming_of, rollout_stands, who
 from apps.deployments.pages.stepper import is_plain
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
@@ -301,7 +301,7 @@ def serving(scope: Scope) -> list[ServingRow]:
         ServingRow(
             row.name,
             _sub(row),
-            stands(row),
+            row.word,
             row.ready_replicas,
             row.wanted_replicas,
             [
@@ -363,10 +363,9 @@ def source_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
 
 def find(principal: Principal, query: str, limit: int) -> list[search.Hit]:
     """Deployments by name."""
-    rows = Deployment.objects.filter(name__icontains=query, project__in=visible_projects(principal))
-    rows = rows.select_related("project").prefetch_related("placements__target")
+    rows = selectors.deployments(name__icontains=query, project__in=visible_projects(principal))
     return [
-        search.Hit(row.name, f"{row.health} · {targets_text(row)} in {row.project.name}", _url(row), "deployment")
+        search.Hit(row.name, f"{row.word} · {targets_text(row)} in {row.project.name}", _url(row), "deployment")
         for row in rows.order_by("name")[:limit]
     ]
 

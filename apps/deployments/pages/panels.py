@@ -31,7 +31,6 @@ from apps.deployments.pages.rows import (
     model_text,
     options_of,
     revision_state,
-    stands,
     who,
 )
 from apps.deployments.pages.scalers import Scaler, scaler_of
@@ -145,7 +144,7 @@ class Board(RolloutBoard):
     @property
     def stands(self) -> str:
         """The word at the head of the page: the health, or why a rollout that fares well does not move on."""
-        return stands(self.deployment)
+        return self.deployment.word
 
     @property
     def serves(self) -> str:

@@ -174,15 +174,6 @@ def event_rows(events: Iterable[KubeEvent], pods: Iterable[Pod]) -> list[EventRo
     ]
 
 
-def stands(deployment: Deployment) -> str:
-    """A deployment in a word: its health, or why a rollout that fares well does not move on."""
-    rollout = deployment.under_way
-    tells_more = rollout is not None and rollout.state in (RolloutState.PAUSED, RolloutState.ROLLING_BACK)
-    if rollout is not None and tells_more and deployment.health == Health.PROGRESSING:
-        return rollout.state
-    return deployment.health
-
-
 def rollout_stands(deployment: Deployment, rollout: Rollout, *, in_trouble: bool) -> str:
     """A rollout in a word: its state, and no progress where what it brings is in trouble.
 
@@ -197,13 +188,6 @@ def coming_of(deployment: Deployment) -> str:
     """The number of the revision whose replicas are marked as coming, as pods tell it; "" where none rolls out."""
     rollout = deployment.under_way
     return str(rollout.to_revision.number) if rollout is not None else ""
-
-
-def stands_on(deployment: Deployment, place: Placement) -> str:
-    """The same of one target: where the rollout that does not move on has still to come, it is that."""
-    word, health = stands(deployment), place.health
-    waits_for_it = deployment.current_id != place.stable_id and health in (Health.PROGRESSING, Health.SUSPENDED)
-    return word if waits_for_it and word in (RolloutState.PAUSED, RolloutState.ROLLING_BACK) else health
 
 
 def model_text(spec: dict[str, Any], alias: str) -> str:

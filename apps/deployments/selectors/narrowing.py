@@ -6,9 +6,10 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from apps.core.models import Project
+from apps.core.states import Health
 from apps.deployments.models import Deployment, Placement, Rollout, Target
 from apps.deployments.rollout.strategy import Kind
-from apps.deployments.states import UNFINISHED
+from apps.deployments.states import STANDS_STILL, UNFINISHED
 
 # One that is under way, in whatever state.
 ROLLS = "UnderWay"
@@ -16,6 +17,16 @@ ROLLOUTS = (ROLLS, *map(str, UNFINISHED))
 STRATEGIES = tuple(map(str, Kind))
 # Of one and the same placement.
 PLACE_LOOKUPS = {"cluster": "target__cluster__name", "target": "target__name", "environment": "target__environment"}
+
+
+def _called(word: str) -> Q:
+    """As `Deployment.word` says; none by what is no such word."""
+    rollouts = Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED)
+    if word in STANDS_STILL:
+        return Q(Exists(rollouts.filter(state=word)), health=Health.PROGRESSING)
+    if word == Health.PROGRESSING:
+        return Q(~Exists(rollouts.filter(state__in=STANDS_STILL)), health=word)
+    return Q(health=word)
 
 
 def _rolls(word: str) -> Q:
@@ -31,7 +42,7 @@ def _rolls_by(kind: str) -> Q:
 
 _CONDITIONS: Mapping[str, Callable[[str], Q]] = {
     "q": lambda part: Q(name__icontains=part),
-    "health": lambda word: Q(health=word),
+    "health": _called,
     "rollout": _rolls,
     "strategy": _rolls_by,
     "model": lambda name: Q(current__model_version__model__name=name),
