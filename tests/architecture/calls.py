@@ -214,7 +214,6 @@ REST = [
         "/api/v1/projects/demo/",
         "/api/v1/tokens/",
         "/api/v1/clusters/",
-        "/api/v1/clusters/?label=region%3Dhere",
         "/api/v1/clusters/demo-cluster/",
         "/api/v1/clusters/demo-cluster/check/",
         "/api/v1/clusters/demo-cluster/nodes/",

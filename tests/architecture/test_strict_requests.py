@@ -72,6 +72,44 @@ def test_what_can_not_be_rehearsed_is_not_done(api: Client) -> None:
     assert not Project.objects.exists()
 
 
+def declared(path: str, method: str) -> set[str]:
+    """The parameters of the query that the schema has of an operation."""
+    parameters = SCHEMA["paths"][path][method].get("parameters", ())
+    return {each["name"] for each in parameters if each["in"] == "query"}
+
+
+def test_a_parameter_that_nobody_knows_is_refused_by_every_address(api: Client) -> None:
+    """It is named, and so are those that are known, which are all that the schema has."""
+    Project.objects.create(name="demo")
+    operations = [(path, method) for path, item in SCHEMA["paths"].items() for method in item]
+    assert len(operations) > 80 and ("/api/v1/clusters/{name}/pods/", "get") in operations
+    for path, method in operations:
+        address = path.format(name="some", run_id="0" * 32, alias="some", version=1, id=1, target="some", number=1)
+        refused = api.generic(method.upper(), f"{address}?namme=x&project=demo", "{}", content_type="application/json")
+        known = declared(path, method)
+        wrong = "namme" if "project" in known else "namme' or 'project"
+        assert refused.status_code == 400 and refused.json()["field"] in wrong, (method, path, refused.content)
+        told = refused.json()["hint"].removeprefix("Known are: ").removesuffix(".")
+        assert ("known" if told == "It takes none" else set(told.split(", "))) == (known or "known"), (method, path)
+        for name in known - {"dry_run"} if method == "get" else ():
+            assert b"takes no parameter" not in api.get(f"{address}?{name}=").content, (path, name)
+
+
+def test_a_word_that_a_parameter_does_not_take_is_refused(api: Client) -> None:
+    """A filter by what nothing is called by would find nothing, or be taken for none."""
+    told = 0
+    for path, item in SCHEMA["paths"].items():
+        for each in item.get("get", {}).get("parameters", ()):
+            words = {**each["schema"], **each["schema"].get("items", {})}.get("enum")
+            if words is None:
+                continue
+            told += 1
+            refused = api.get(path.format(name="some"), {each["name"]: "odd"})
+            assert (refused.status_code, refused.json().get("field")) == (400, each["name"]), (path, each["name"])
+            assert api.get(path.format(name="some"), {each["name"]: ""}).status_code != 400, (path, each["name"])
+    assert told >= 8
+
+
 LISTS = sorted(
     path
     for path, item in SCHEMA["paths"].items()
@@ -83,8 +121,9 @@ def test_a_limit_that_is_no_number_of_rows_is_refused_by_every_list(api: Client)
     Project.objects.create(name="demo")
     assert {"/api/v1/runs/", "/api/v1/clusters/"} <= set(LISTS)
     for path in LISTS:
+        of_project = {"project": "demo"} if "project" in declared(path, "get") else {}
         for limit in ("0", "-1", "x", "1.5", "²", "1" * 20):
-            refused = api.get(path, {"project": "demo", "limit": limit})
+            refused = api.get(path, {**of_project, "limit": limit})
             assert (refused.status_code, refused.json().get("field")) == (400, "limit"), (path, limit[:5])
         for limit in ("", "1", "100000"):
-            assert api.get(path, {"project": "demo", "limit": limit}).status_code == 200, (path, limit)
+            assert api.get(path, {**of_project, "limit": limit}).status_code == 200, (path, limit)

@@ -73,7 +73,7 @@ class UsageViewSet(ServiceViewSet):
         words = {"by": [*By], "period": [*Period], "ordering": _ORDERINGS}
         chosen = {"by": By.PROJECT.value, "period": Period.DAY.value, "ordering": "-idle"}
         for name, known in words.items():
-            chosen[name] = request.query_params.get(name, chosen[name])
+            chosen[name] = request.query_params.get(name) or chosen[name]
             if chosen[name] not in known:
                 raise Invalid(f"{chosen[name][:40]!r} is not known.", hint=f"One of {', '.join(known)}.", field=name)
         spent = spending(

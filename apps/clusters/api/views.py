@@ -220,8 +220,8 @@ class ClusterViewSet(ServiceViewSet):
     @action(detail=True, pagination_class=NewestFirst)
     def events(self, request: Request, name: str) -> Response:
         """The events, newest first; those of projects that the caller can't see by their reason only."""
-        events = selectors.events_of(self._cluster(name), warnings_only=request.query_params.get("type") == "Warning")
-        page = self.paginate_queryset(events) or []
+        events, kind = selectors.events_of(self._cluster(name)), request.query_params.get("type")
+        page = self.paginate_queryset(events.filter(type=kind) if kind else events) or []
         views = selectors.event_views(page, visibility_of(self.principal))
         return self.get_paginated_response(EventSerializer(views, many=True).data)
 

@@ -11,6 +11,7 @@ from rest_framework.routers import SimpleRouter
 
 from apps.core.access import Principal, principal_of, project_or_404, visible_projects
 from apps.core.api.idempotency import once
+from apps.core.api.parameters import refuse_unknown
 from apps.core.errors import Invalid
 from apps.core.models import Project
 from apps.core.states import Role
@@ -69,8 +70,10 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
         return {f"{path}__in": visible_projects(self.principal)}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """After authentication, make a POST's handler idempotent, and refuse rehearsals of what has none."""
+        """After authentication, refuse what the endpoint does not know, make a POST's handler idempotent, and refuse
+        rehearsals of what has none."""
         super().initial(request, *args, **kwargs)
+        refuse_unknown(self)
         if request.method == "POST":
             # Read the body first: after REST framework has parsed it, it can't be read for the digest.
             _ = request._request.body

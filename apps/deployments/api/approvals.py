@@ -12,7 +12,6 @@ from rest_framework.response import Response
 from apps.core.access import principal_of
 from apps.core.api.serializers import Strict
 from apps.core.api.viewsets import ServiceViewSet
-from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.api.changes import ChangeSerializer
@@ -89,9 +88,7 @@ class ApprovalViewSet(ServiceViewSet):
     def list(self, request: Request) -> Response:
         """List the approvals of the visible projects that wait, or that stand otherwise."""
         scope = self.project_filter("rollout__deployment__project")
-        state = request.query_params.get("state", Decided.WAITING)
-        if state not in tuple(Decided):
-            raise Invalid(f"state is one of: {', '.join(Decided)}.", field="state")
+        state = request.query_params.get("state") or Decided.WAITING
         rows = selectors.waiting(**scope) if state == Decided.WAITING else selectors.approvals(**scope, state=state)
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(self._shown(page, many=True))

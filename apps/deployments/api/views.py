@@ -13,7 +13,7 @@ from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.transactions import snapshot
-from apps.core.errors import Invalid, Missing
+from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import bodies
@@ -50,7 +50,6 @@ FILTERS = [
     OpenApiParameter("strategy", OpenApiTypes.STR, enum=narrowing.STRATEGIES, description="How it rolls."),
     OpenApiParameter("model", OpenApiTypes.STR),
 ]
-_WORDS = {"health": WORDS, "rollout": narrowing.ROLLOUTS, "strategy": narrowing.STRATEGIES}
 
 
 @extend_schema_view(
@@ -62,7 +61,7 @@ _WORDS = {"health": WORDS, "rollout": narrowing.ROLLOUTS, "strategy": narrowing.
     retrieve=extend_schema(operation_id="getDeployment", parameters=[PROJECT], responses=forms.DeploymentSerializer),
     create=extend_schema(
         operation_id="createDeployment",
-        parameters=[DRY_RUN],
+        parameters=[PROJECT, DRY_RUN],
         request=bodies.NewDeploymentSerializer,
         responses={201: forms.DeploymentSerializer, 200: forms.DeployPreviewSerializer},
     ),
@@ -83,9 +82,6 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
         asked = narrowing.asked_of(request.query_params)
-        for name, words in _WORDS.items():
-            if name in asked and asked[name] not in words:
-                raise Invalid(f"{name} is one of: {', '.join(words)}.", field=name)
         page = self.paginate_queryset(narrowing.narrowed(selectors.detailed(**self.project_filter()), asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
@@ -154,7 +150,7 @@ class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingA
         request=bodies.NewRevisionSerializer,
         responses=forms.RehearsalSerializer(many=True),
     )
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], pagination_class=None)
     def preview(self, request: Request, name: str) -> Response:
         """The verdict of each target's cluster on what a new revision would apply there; nothing is changed."""
         body = bodies.NewRevisionSerializer(data=request.data)

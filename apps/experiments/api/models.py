@@ -29,7 +29,10 @@ ALIAS = OpenApiParameter("alias", OpenApiTypes.STR, OpenApiParameter.PATH)
     ),
     retrieve=extend_schema(operation_id="getModel", parameters=[PROJECT], responses=forms.ModelSerializer),
     create=extend_schema(
-        operation_id="createModel", request=forms.NewModelSerializer, responses={201: forms.ModelSerializer}
+        operation_id="createModel",
+        parameters=[PROJECT],
+        request=forms.NewModelSerializer,
+        responses={201: forms.ModelSerializer},
     ),
     partial_update=extend_schema(
         operation_id="editModel",

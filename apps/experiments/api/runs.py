@@ -49,7 +49,7 @@ class Ordered(ServiceViewSet):
 
     def ordered(self, queryset: Any, default: str) -> Any:
         """The page of a list in the order asked for. Raises Invalid for a column that can't be sorted by."""
-        ordering = self.request.query_params.get("ordering", default)
+        ordering = self.request.query_params.get("ordering") or default
         if ordering.removeprefix("-") not in (*self.orderings, "id"):
             raise Invalid(
                 f"ordering is one of {', '.join(self.orderings)}, each with or without '-'.", field="ordering"
@@ -69,6 +69,7 @@ class Ordered(ServiceViewSet):
     retrieve=extend_schema(operation_id="getExperiment", parameters=[PROJECT], responses=forms.ExperimentSerializer),
     create=extend_schema(
         operation_id="createExperiment",
+        parameters=[PROJECT],
         request=forms.NewExperimentSerializer,
         responses={201: forms.ExperimentSerializer},
     ),
@@ -147,7 +148,7 @@ def _version(experiment: Experiment) -> tuple[Any, ...]:
     retrieve=extend_schema(operation_id="getRun", responses=forms.RunDetailSerializer),
     create=extend_schema(
         operation_id="launchRuns",
-        parameters=[DRY_RUN],
+        parameters=[PROJECT, DRY_RUN],
         request=PolymorphicProxySerializer(
             component_name="LaunchRequest",
             serializers=[NewRunSerializer, NewRunsSerializer],
