@@ -12,10 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django import forms
 from django.contrib import admin
 from django.test import Client
 
 from apps.core.models import Project, User
+from apps.core.pages.fielderrors import errors_of, told
 from apps.core.states import Role
 from apps.deployments.models import Placement, Target
 from apps.experiments.files import artifacts
@@ -29,6 +31,7 @@ WRONG = "Not A Name!"
 # Here people type the names of fields themselves.
 TYPED_NAMES = {"spec", "strategy", "tolerations"}
 _ERRORS = re.compile(r'class="(?:errors|form-errors)".*?</(?:ul|div)>', re.DOTALL)
+_DJANGOS = re.compile(r"This field|Ensure this|Enter a |Select a valid")
 _TAGS = re.compile(r"<[^>]*>|class=[^>]*>")
 # Names of fields as programs have them.
 _PATHS = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b|(?<![/\w])[a-z]+\.[a-z]+(?:_[a-z]+)*\b")
@@ -158,8 +161,47 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
         assert typed in answer.content.decode(), name
         assert (again.focus, again.invalid[:1]) == ((at, [at]) if at else ("form-errors", [])), name
         assert there[name] in again.asking, name
-        told = html.unescape(_TAGS.sub(" ", " ".join(_ERRORS.findall(answer.content.decode()))))
-        assert told and (at in TYPED_NAMES or not _PATHS.search(told)), (name, "a field is called by its label", told)
+        said = html.unescape(_TAGS.sub(" ", " ".join(_ERRORS.findall(answer.content.decode()))))
+        assert not _DJANGOS.search(said), (name, "an error names its field and says what to do", said)
+        assert said and (at in TYPED_NAMES or not _PATHS.search(said)), (name, "a field is called by its label", said)
+
+
+class Sample(forms.Form):
+    """Each kind of field that a form of ours has."""
+
+    name = forms.CharField(label="Name", max_length=5)
+    place = forms.ChoiceField(label="Where", choices=[("a", "a"), ("b", "b")])
+    way = forms.ChoiceField(label="How", choices=[("a", "a")], widget=forms.RadioSelect)
+    count = forms.IntegerField(label="Replicas", min_value=1, max_value=9)
+    share = forms.FloatField(label="Share")
+    sure = forms.BooleanField(label="Sure")
+    text = forms.FileField(label="Kubeconfig")
+    owner = forms.ModelChoiceField(label="Owner", queryset=User.objects.none())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("name", "", "“Name” is needed: fill it in."),
+        ("name", "longer", "“Name” has 5 letters at most, and this has 6."),
+        ("place", "", "“Where” is needed: choose one."),
+        ("place", "c", "“Where” does not offer “c”: choose one of those that it does."),
+        ("way", "", "“How” is needed: choose one."),
+        ("count", "", "“Replicas” is needed: fill it in."),
+        ("count", "0", "“Replicas” is 1 at least."),
+        ("count", "10", "“Replicas” is 9 at most."),
+        ("count", "x", "“Replicas” is a whole number."),
+        ("share", "x", "“Share” is a number."),
+        ("sure", "", "“Sure” is needed: tick it."),
+        ("text", "", "“Kubeconfig” is needed: choose a file."),
+        ("owner", "7", "“Owner” does not offer “7”: choose one of those that it does."),
+    ],
+)
+def test_an_error_names_its_field_and_says_what_to_do(name: str, value: str, sentence: str) -> None:
+    form = Sample({name: value})
+    assert (errors_of(form[name]), told(form, name)) == ([sentence], sentence)
+    form.add_error(name, "It is taken.")
+    assert told(form, name) == sentence and errors_of(form[name])[1] == "It is taken."
 
 
 def test_a_form_of_the_panel_that_is_refused_has_its_error_in_focus() -> None:

@@ -318,7 +318,7 @@ def test_a_deployment_is_made_by_the_form_and_its_page_tells_why(person: Client,
         "eu</span>" in person.get(place, {"target": "*", "replicas": 1, "environment": "production"}).content.decode()
     )
     assert "On eu, as you say." in person.get(place, {"target": "eu", "replicas": 1}).content.decode()
-    assert "Replicas: This field is required." in person.get(place, {"target": "*"}).content.decode()
+    assert "“Replicas” is needed: fill it in." in person.get(place, {"target": "*"}).content.decode()
     asked = {"target": "*", "replicas": 1, "environment": "staging", "_form": "pressed-twice"}
     added = person.post("/p/demo/deployments/app/targets/new", asked, follow=True).content.decode()
     assert "app is being brought to staging." in added and "on staging: fits: 1 of 1" in added

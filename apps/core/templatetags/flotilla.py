@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.core.access import principal_of
 from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
+from apps.core.pages.fielderrors import errors_of
 from apps.core.pages.ticking import ticking
 from apps.core.text import shellwords, wording
 
@@ -256,6 +257,7 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
         "group": group,
         "described_by": " ".join(ids),
         "field": bound,
+        "errors": errors_of(bound),
         "help": help or bound.help_text,
         "label": label or bound.label,
         "check": not group and getattr(widget, "input_type", "") == "checkbox",

@@ -11,6 +11,7 @@ from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.core.errors import Invalid
 from apps.core.models import Project
+from apps.core.pages.fielderrors import told
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import check_each, pairs, words
 from apps.core.text import safeyaml
@@ -156,7 +157,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RollsFields, ProbeFields, Runtime
         of_places = (*ANY_OF, "targets", "cpu", "memory", "gpu", *NumbersForm.part_fields, *PodOptionsForm.advanced)
         wrong = next((name for name in of_places if name in self.errors), None)
         if wrong is not None:
-            raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
+            raise Invalid(told(self, wrong), field=wrong)
         by: dict[str, Any] = {"runtime": {KSERVE: {}}} if self.cleaned_data.get("runtime") == KSERVE else {}
         # By its kind alone: what a person writes of its steps would be too long for an address.
         rolls = {"strategy": {"kind": kind}} if (kind := self.cleaned_data.get("kind")) else {}

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
+from apps.core.pages.fielderrors import told
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.pages.forms import DeployForm
@@ -43,8 +44,7 @@ def place_more(request: PageRequest, project: Project, name: str) -> HttpRespons
         except FlotillaError as error:
             context["trouble"] = error.sentence
     elif form.errors:
-        wrong = next(iter(form.errors))
-        context["trouble"] = f"{form[wrong].label}: {form.errors[wrong][0]}"
+        context["trouble"] = told(form, next(iter(form.errors)))
     else:
         context["named"] = f"On {request.GET['target']}, as you say. Where it has no room the replicas wait there."
     return render(request, "deployments/place.html", context)

@@ -8,6 +8,7 @@ from django import forms
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.clusters.pages.places import Place
 from apps.core.errors import Invalid
+from apps.core.pages.fielderrors import told
 from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, check_each, pairs
 from apps.experiments.models import TAG_LENGTH, Run
@@ -221,7 +222,7 @@ class LaunchForm(PodOptionsForm):
         self.is_valid()
         wrong = next((name for name in self.place_fields if name in self.errors), None)
         if wrong is not None:
-            raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
+            raise Invalid(told(self, wrong), field=wrong)
         return {"image": "any", **self._place()}
 
     def _place(self) -> dict[str, Any]:
