@@ -298,3 +298,46 @@ def test_a_late_verdict_quotes_what_the_probe_answered_last() -> None:
     assert said == [explain_pod(pods[0]).sentence, "Not ready."]  # type: ignore[union-attr]
     assert "503" in said[0], said[0]
     assert [replica.message for replica in selectors.replicas_of(pods)] == ["Not ready."] * 2, "nothing is asked before"
+
+
+def test_what_is_being_rolled_out_is_told_beside_what_serves() -> None:
+    project = factories.busy_project(size=1)
+    digits = project.deployments.get()
+    scope = Scope(Principal(user=User.objects.create_superuser("root")), project)
+    assert digits.current is not None
+    first = digits.current.spec["model"]
+    named = f"{first['name']} version {first['version']}"
+    [row] = serving(scope)
+    assert row.sub.partition(" · ")[0] == named
+    other = factories.version(digits.current.model_version.model, digits.current.model_version.run)
+    rollout = factories.canary(digits, other)
+    [row] = serving(scope)
+    assert row.sub.partition(" · ")[0] == f"{named}, version {other.version} is coming"
+    Rollout.objects.filter(pk=rollout.pk).update(state="RollingBack")
+    Deployment.objects.update(current=rollout.from_revision)
+    [row] = serving(scope)
+    assert row.sub.partition(" · ")[0] == f"{named}, version {other.version} is taken back"
+    # Another image of the same version.
+    Rollout.objects.filter(pk=rollout.pk).update(state="Progressing")
+    Revision.objects.filter(pk=rollout.to_revision_id).update(spec=digits.current.spec)
+    [row] = serving(scope)
+    assert row.sub.partition(" · ")[0] == f"{named}, revision {rollout.to_revision.number} is coming"
+
+
+def test_that_there_is_no_heal_is_explained_beside_replicas_that_were_restarted() -> None:
+    project = factories.busy_project(size=1)
+    root = User.objects.create_superuser("root")
+    client = Client()
+    client.force_login(root)
+    served = project.deployments.get()
+    address = f"/p/{project.name}/deployments/{served.name}/?part=history"
+    assert "No replica has gone down by itself." in client.get(address).content.decode()
+    ended = {"exitCode": 1, "finishedAt": "2026-11-23T13:00:00Z"}
+    containers = [{"name": "server", "restarts": 2, "last_state": {"terminated": ended}}]
+    Pod.objects.filter(deployment=served.name).update(status={"containers": containers}, restarts=2)
+    page = client.get(address).content.decode()
+    assert "No replica has gone down" not in page and "but no heal was seen to begin" in page
+    Cluster.objects.update(state="Unreachable")
+    Placement.objects.update(health=Health.UNKNOWN)
+    lost = client.get(address).content.decode()
+    assert "nothing is heard of" in lost and "when last seen" in lost and "The cluster has said nothing" not in lost

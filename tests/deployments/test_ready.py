@@ -7,7 +7,7 @@ import pytest
 from apps.core.states import Health
 from apps.deployments.health import observed_together
 from apps.deployments.models import Deployment, Placement, Revision, Target
-from apps.deployments.pages.ready import ready_of, ready_on, revision_on
+from apps.deployments.pages.ready import ready_of, ready_of_revision, ready_on, revision_on
 from apps.deployments.pages.story import serves
 from apps.deployments.services import together
 
@@ -88,3 +88,24 @@ def test_a_cluster_that_is_away_shows_what_was_last_seen_of_each_revision(
 ) -> None:
     assert ready_on(there).said() == ready
     assert revision_on(there) == left
+
+
+@pytest.mark.parametrize(
+    ("places", "first", "second"),
+    [
+        ([place(4, HALF), place(4, OLD)], "6 of 6 ready", "2 of 2 ready"),
+        ([place(4, HALF, lost=True)], "2 of 2 ready when last seen", "2 of 2 ready when last seen"),
+        # Only what the lost one had is told apart.
+        (
+            [place(4, OLD), place(4, HALF, lost=True)],
+            "4 of 4 ready; 2 on a target that can't be asked",
+            "0 of 0 ready; 2 on a target that can't be asked",
+        ),
+        ([place(4, HALF), place(4, OLD, lost=True)], "2 of 2 ready; 4 on a target that can't be asked", "2 of 2 ready"),
+    ],
+)
+def test_what_is_ready_of_each_revision_is_told_as_the_head_tells_it(
+    places: list[Placement], first: str, second: str
+) -> None:
+    app = deployment(places)
+    assert (ready_of_revision(app, 1).said(), ready_of_revision(app, 2).said()) == (first, second)

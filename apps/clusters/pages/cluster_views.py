@@ -13,6 +13,7 @@ from apps.clusters import selectors
 from apps.clusters.models import Cluster
 from apps.clusters.observed.conditions import shown
 from apps.clusters.pages import fleet, nodes, verdicts
+from apps.clusters.pages.silence import silence_of
 from apps.clusters.pages.urlparams import Labels, address, kept
 from apps.clusters.pages.usage_views import card_address
 from apps.clusters.podoptions.words import taint_text
@@ -93,6 +94,12 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         # Another query counted them: a pod may have come or gone between the two.
         context["ended"] = max(0, listed - row.pods)
     if part in {"", "events"}:
+        context["silence"] = silence_of(
+            [cluster],
+            timezone.now(),
+            title="No events in the last 24 hours",
+            otherwise="Those of its pods are on the pods' pages.",
+        )
         context["events"] = selectors.event_views(
             selectors.events_of_node(row.node)[:EVENTS_SHOWN], visibility_of(request.principal), cluster.name
         )

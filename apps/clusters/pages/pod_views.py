@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import logs, selectors
 from apps.clusters.models import Pod
 from apps.clusters.observed.owners import owner_of
 from apps.clusters.observed.values import moment
+from apps.clusters.pages.silence import silence_of
 from apps.clusters.pages.usage_views import card_address
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
@@ -71,6 +73,7 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
     if part in {"", "containers"}:
         context["containers"] = container_views(observed)
     if part in {"", "events"}:
+        context["silence"] = silence_of([cluster], timezone.now(), title="No events in the last 24 hours")
         context["events"] = list(selectors.events_of_pod(observed)[:EVENTS_SHOWN])
     if part in {"", "about"}:
         context["owner"] = owner_of(observed)

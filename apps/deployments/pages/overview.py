@@ -18,7 +18,7 @@ from apps.core.pages.overview import Attention, Replicas, RolloutRow, Scope, Sec
 from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Follow, MetricsSource, Rollout, Target
+from apps.deployments.models import Deployment, Follow, MetricsSource, Revision, Rollout, Target
 from apps.deployments.pages.rolling import bars_of
 from apps.deployments.pages.rows import coming_of, rollout_stands, who
 from apps.deployments.pages.stepper import is_plain
@@ -317,9 +317,35 @@ def serving(scope: Scope) -> list[ServingRow]:
 
 
 def _sub(row: Deployment) -> str:
-    model = row.current.spec.get("model") if row.current else None
-    model_text = f"{model['name']} version {model['version']}" if model else ""
-    return " · ".join(part for part in (model_text, targets_text(row)) if part)
+    return " · ".join(part for part in (_served(row), targets_text(row)) if part)
+
+
+def _served(row: Deployment) -> str:
+    """The model version that serves, and the one that is being rolled out or taken back beside it."""
+    rollout = row.under_way
+    wanted = _version(row.current)
+    if rollout is None or rollout.from_revision is None:
+        return wanted
+    before, coming = _version(rollout.from_revision), _version(rollout.to_revision)
+    if before == coming:
+        # Another image or size of the same model.
+        numbers = f"revision {rollout.to_revision.number} {_GOES[rollout.state == RolloutState.ROLLING_BACK]}"
+        return f"{before}, {numbers}" if before else numbers
+    came = f"version {coming.rpartition(' ')[2]}" if _name(before) == _name(coming) else coming
+    return f"{before}, {came or 'another server'} {_GOES[rollout.state == RolloutState.ROLLING_BACK]}"
+
+
+_GOES = {False: "is coming", True: "is taken back"}
+
+
+def _version(revision: Revision | None) -> str:
+    """ "digits version 4"; "" where no registered model is served."""
+    model = revision.spec.get("model") if revision is not None else None
+    return f"{model['name']} version {model['version']}" if model else ""
+
+
+def _name(version: str) -> str:
+    return version.partition(" version ")[0]
 
 
 def targets_text(row: Deployment) -> str:

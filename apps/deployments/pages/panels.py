@@ -5,6 +5,7 @@ from datetime import datetime
 
 from apps.clusters.models import Pod
 from apps.clusters.observed.values import moment
+from apps.clusters.pages.silence import NOTHING_SAID, Silence, silence_of
 from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
@@ -15,7 +16,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Recording, Revision
 from apps.deployments.pages.links import pod_url, run_url
-from apps.deployments.pages.ready import ready_of
+from apps.deployments.pages.ready import ready_of, ready_of_revision
 from apps.deployments.pages.replicas import By, Group, groups_of
 from apps.deployments.pages.rolling import in_a_line
 from apps.deployments.pages.rolloutboard import RolloutBoard
@@ -163,6 +164,15 @@ class Board(RolloutBoard):
         return list(selectors.heals_of(self.deployment)[:SHOWN_HEALS])
 
     @property
+    def unhurt(self) -> str:
+        """Why nothing stands in the list of heals, which people read beside replicas that were restarted."""
+        restarts = sum(row.seen.restarts for row in self.replicas)
+        if not restarts:
+            return "No replica has gone down by itself."
+        begins = "that is when replicas that were all ready become fewer"
+        return f"Replicas were restarted ({restarts}×), but no heal was seen to begin: {begins}."
+
+    @property
     def made_by(self) -> str:
         """The author of the current revision."""
         return who(self.deployment.current.created_by) if self.deployment.current else ""
@@ -234,6 +244,12 @@ class Board(RolloutBoard):
         return self.deployment.current is not None and is_model_deleted(self.deployment.current)
 
     @functools.cached_property
+    def silence(self) -> Silence:
+        """What is said in the place of events, or beside them."""
+        clusters = [place.target.cluster for place in self.deployment.places]
+        return silence_of(clusters, self.now, otherwise=NOTHING_SAID)
+
+    @functools.cached_property
     def events(self) -> list[EventRow]:
         """The cluster's events about the deployment."""
         return event_rows(selectors.events_of(self.deployment, self.pods), self.pods)
@@ -248,7 +264,8 @@ class Board(RolloutBoard):
     def _revision_row(self, revision: Revision) -> RevisionRow:
         entry = self._entry(revision.number)
         state = revision_state(self.deployment, revision, entry, in_trouble=self.in_trouble)
-        return RevisionRow(revision, state, entry["wanted"], entry["ready"], entry["existing"])
+        ready = ready_of_revision(self.deployment, revision.number) if entry["wanted"] or entry["existing"] else None
+        return RevisionRow(revision, state, ready)
 
 
 def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:

@@ -43,6 +43,29 @@ def ready_of(deployment: Deployment) -> Ready:
     return Ready(_count(place for place in places if not is_lost(place)), f"{count} on {where} that can't be asked")
 
 
+def ready_of_revision(deployment: Deployment, number: int) -> Ready:
+    """The same of one revision, by what was observed of it on each target."""
+    places = deployment.places
+    lost = [place for place in places if is_lost(place)]
+    heard = [place for place in places if not is_lost(place)]
+    ready, _ = there = _observed(lost, number)
+    if not heard:
+        return Ready(_of(there), LAST_SEEN)
+    if not any(there):
+        return Ready(_of(_observed(heard, number)), "")
+    where = "a target" if len(lost) == 1 else f"{len(lost)} targets"
+    return Ready(_of(_observed(heard, number)), f"{ready} on {where} that can't be asked")
+
+
+def _observed(places: Iterable[Placement], number: int) -> tuple[int, int]:
+    entries = [entry for place in places for entry in place.observed if entry["revision"] == number]
+    return sum(entry["ready"] for entry in entries), sum(entry["wanted"] for entry in entries)
+
+
+def _of(counted: tuple[int, int]) -> str:
+    return f"{counted[0]} of {counted[1]}"
+
+
 def ready_on(place: Placement) -> Ready:
     """The same of one target."""
     return Ready(_count([place]), LAST_SEEN if is_lost(place) else "")

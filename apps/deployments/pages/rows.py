@@ -25,9 +25,8 @@ class RevisionRow:
 
     revision: Revision
     state: str
-    wanted: int
-    ready: int
-    existing: int
+    # None where nothing of it is there.
+    ready: Ready | None
 
     @property
     def model(self) -> str:

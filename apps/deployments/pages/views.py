@@ -8,9 +8,11 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
+from apps.clusters.pages.silence import NOTHING_SAID, silence_of
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.database.transactions import snapshot
@@ -228,6 +230,7 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
         "seen": selectors.seen_of(observed),
         "pod_url": nav.link("clusters:pod", observed.cluster.name, observed.namespace, observed.name),
         "events": event_rows(selectors.events_of_pod(observed), [observed]),
+        "silence": silence_of([observed.cluster], timezone.now(), otherwise=NOTHING_SAID),
     }
     if request.GET.get("part", "") in {"", "why"}:
         context["why"] = explain_pod(observed, sight=visibility_of(request.principal))

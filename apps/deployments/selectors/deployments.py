@@ -60,7 +60,7 @@ _LISTED_OF_PLACES = (
 )
 _LISTED_OF_ROLLOUTS = (
     *("deployment", "state", "message", "plan", "step", "started_at"),
-    *("from_revision__number", "to_revision__number"),
+    *("from_revision__number", "to_revision__number", "from_revision__spec", "to_revision__spec"),
 )
 _FIGURES = ("name", "health", "observed", "desired_replicas", "scaled_to")
 _UNLISTED = ("strategy", "autoscaling", "spread", "schedule", "disruption_budget")

@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.pages.silence import NOTHING_SAID, Silence, silence_of
 from apps.clusters.podoptions import words
 from apps.clusters.podoptions.words import Row
 from apps.clusters.selectors.visibility import visibility_of
@@ -108,6 +109,12 @@ class RunBoard:
     def may_delete(self) -> bool:
         """Whether it may be put into the bin: nobody knows whether a program elsewhere will ever say that it ended."""
         return self.may_change and (self.settled or not self.launched)
+
+    @property
+    def silence(self) -> Silence:
+        """What is said in the place of events, or beside them: since when a cluster of a run that goes on is silent."""
+        cluster = self.run.cluster if not self.settled else None
+        return silence_of([cluster] if cluster is not None else [], timezone.now(), otherwise=NOTHING_SAID)
 
     @property
     def launched(self) -> bool:
