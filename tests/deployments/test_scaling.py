@@ -178,3 +178,7 @@ def test_without_a_metrics_server_the_next_step_is_named_and_a_rollout_only_adds
     assert bare.why == "No metrics: the cluster has no metrics-server. Install one; nothing is scaled until then."
     rolling = told(status(3, 3, "9%"), policy, has_metrics=True, rolls=True)
     assert rolling.why == "CPU 9 % of 70 %: 3 are right. It only adds while the rollout is under way."
+    for least, does in ((3, "at its minimum of 3"), (2, "fewer are enough")):
+        policy = parse_autoscaling({"min": least, "max": 8})
+        idle = told(status(3, 3, "9%", able="ScaleDownStabilized"), policy, has_metrics=True, rolls=True)
+        assert idle.why == f"CPU 9 % of 70 %: {does}. It only adds while the rollout is under way."

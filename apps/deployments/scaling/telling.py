@@ -51,7 +51,7 @@ def told(status: Mapping[str, Any] | None, policy: Autoscaling, *, has_metrics: 
         return Told("Degraded", current, None, _without_metrics(active, policy, has_metrics=has_metrics))
     if not conditions:
         return Told("Progressing", current, None, "It has not looked at its metrics yet.")
-    state, does = _doing(status, conditions, policy, current, desired)
+    state, does = _doing(status, conditions, policy, current, desired, rolls=rolls)
     only = " It only adds while the rollout is under way." if rolls else ""
     return Told(state, current, desired, f"{_reading(status.get('metrics') or [])}{does}.{only}")
 
@@ -69,7 +69,13 @@ def _without_metrics(active: Mapping[str, Any], policy: Autoscaling, *, has_metr
 
 
 def _doing(
-    status: Mapping[str, Any], conditions: Mapping[Any, Any], policy: Autoscaling, current: int, desired: int
+    status: Mapping[str, Any],
+    conditions: Mapping[Any, Any],
+    policy: Autoscaling,
+    current: int,
+    desired: int,
+    *,
+    rolls: bool,
 ) -> tuple[str, str]:
     limited = conditions.get("ScalingLimited") or {}
     if desired > current:
@@ -80,9 +86,13 @@ def _doing(
     if reason == "TooManyReplicas":
         return "Warning", f"at its maximum of {status.get('max')}, and more are wanted"
     is_stabilized = (conditions.get("AbleToScale") or {}).get("reason") == "ScaleDownStabilized"
-    if reason == "TooFewReplicas" or (is_stabilized and desired == status.get("min")):
+    # Within a rollout its own bound is another one, since it takes nothing away.
+    least = policy.bounds.least if rolls else status.get("min")
+    if reason == "TooFewReplicas" or (is_stabilized and desired == least):
         # Fewer are enough, and never come.
-        return "Healthy", f"at its minimum of {status.get('min')}"
+        return "Healthy", f"at its minimum of {least}"
+    if is_stabilized and rolls:
+        return "Healthy", "fewer are enough"
     if is_stabilized:
         wait = duration_text(float(policy.scale_down_stabilization_seconds))
         return "Healthy", f"fewer are enough, and replicas go when that has lasted for {wait}"
