@@ -17,7 +17,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.secrets import crypto
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Health, Role
-from apps.deployments.models import Deployment, Placement, Recording, Revision, Rollout, Stage, Target
+from apps.deployments.models import Deployment, KeptLog, Placement, Recording, Revision, Rollout, Stage, Target
 from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState, RolloutState
 from apps.experiments.models import (
@@ -317,6 +317,14 @@ def recording(of: Deployment, number: int = 1) -> Recording:
     body = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [number]}]})
     return Recording.objects.create(
         deployment=of, number=number, body=body, digest=uid(), inputs="x 1 FP64", revision=1, created_by="ada"
+    )
+
+
+def kept_log(of: Deployment) -> KeptLog:
+    """The last lines of a replica that is gone."""
+    rollout = of.rollouts.earliest("id")
+    return KeptLog.objects.create(
+        rollout=rollout, target="gone", replica=f"{of.name}-r1-{uid()[:5]}", container="server", text="no weights\n"
     )
 
 

@@ -8,6 +8,7 @@ from apps.deployments.models import (
     Approval,
     Deployment,
     Heal,
+    KeptLog,
     MetricsSource,
     Placement,
     Recording,
@@ -53,6 +54,15 @@ class PlacementAdmin(PlatformAdmin):
     list_display = ("deployment", "target", "state", "stable", "coming", "weight", "health", "ready_replicas")
     list_filter = ("health", "state")
     list_select_related = ("deployment", "target", "stable__deployment", "coming__deployment")
+
+
+@admin.register(KeptLog)
+class KeptLogAdmin(PlatformAdmin):
+    """The last lines of replicas whose revision was taken back."""
+
+    list_display = ("replica", "target", "rollout", "why", "taken_at")
+    search_fields = ("replica", "rollout__deployment__name")
+    list_select_related = ("rollout__to_revision__deployment",)
 
 
 @admin.register(Recording)

@@ -250,6 +250,7 @@ REST = [
         "/api/v1/deployments/digits/heals/",
         "/api/v1/deployments/canary/analyses/",
         "/api/v1/deployments/digits/recordings/",
+        "/api/v1/deployments/digits/kept-logs/",
     ),
     Ask("GET", "/api/v1/clusters/demo-cluster/account/", platform=True),
     Ask("GET", "/api/v1/clusters/demo-cluster/reach/", platform=True),

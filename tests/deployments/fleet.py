@@ -31,6 +31,8 @@ from tests.stack import LocalCluster
 SERVER = """
 import json, os, signal, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+if os.environ.get("SAYS"):
+    print(os.environ["SAYS"], flush=True)
 if os.environ.get("CRASH"):
     os._exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -21,7 +21,7 @@ from apps.deployments import reconcile as shell
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Rollout
 from apps.deployments.pages.ready import revision_on
 from apps.deployments.pages.story import serves
-from apps.deployments.reconcile import probing
+from apps.deployments.reconcile import lastlines, probing
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
@@ -29,6 +29,7 @@ from tests.deployments.conftest import client_of
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
 from tests.deployments.places import reread
+from tests.deployments.test_pages import browser, words
 from tests.faulty import Faulty
 from tests.stack import LocalCluster
 
@@ -174,11 +175,13 @@ def test_a_canary_is_promoted_on_one_cluster_soaks_and_goes_on_to_the_next(fleet
     ],
 )
 def test_a_bad_version_takes_itself_back_from_both_clusters(
-    fleet: Fleet, there: Cluster, bad: dict[str, str], says: str
+    fleet: Fleet, there: Cluster, bad: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However slow the machine is.
+    monkeypatch.setattr(lastlines, "HEAD_START_SECONDS", 30.0)
     app = placed(fleet, waves=[{"targets": ["here", "there"]}])
     before = app.current
-    rollout = revise(fleet, app, TAG="bad", **bad)
+    rollout = revise(fleet, app, TAG="bad", SAYS="no weights here", **bad)
 
     def ended(seen: Deployment) -> bool:
         assert said_by(fleet, seen) == "old", "nobody has met the bad one"
@@ -193,6 +196,18 @@ def test_a_bad_version_takes_itself_back_from_both_clusters(
     assert app.current == app.stable == before
     for cluster in (fleet.cluster, there):
         assert fleet.workloads(cluster) == {"app-r1": 2, "app-r2": 0}
+    assert_last_lines_are_kept(fleet, app)
+
+
+def assert_last_lines_are_kept(fleet: Fleet, app: Deployment) -> None:
+    """Those of the replicas that are gone, as REST and pages tell them."""
+    kept = client_of(fleet.root.user).get(f"/api/v1/deployments/{app.name}/kept-logs").json()["results"]
+    # The verdict may fall on the first replica that is in trouble, before there is one on the other target.
+    assert kept and {(each["revision"], each["container"]) for each in kept} == {(2, "server")}
+    assert all(each["text"].rstrip().endswith("Z no weights here") for each in kept)
+    page, path = browser(fleet.root.user), f"/p/{fleet.project.name}/deployments/{app.name}/"
+    for shown in (page.get(path), page.get(f"{path}logs")):
+        assert f"Last lines of {kept[0]['replica']}" in words(shown) and "no weights here" in words(shown)
 
 
 PROBE = {"provider": "probe", "requests": [BODY], "min_agreement": 100, "max_latency_ms": 400}

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from apps.clusters.kube import answers, identity, paths
@@ -245,6 +246,8 @@ class KubeClient:
         name: str,
         *,
         container: str | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
     ) -> str:
@@ -253,11 +256,14 @@ class KubeClient:
         Bytes that are not UTF-8 are replaced.
         """
         most, lines = limit_bytes or LOG_BYTES, tail_lines
-        log = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+        whose = partial(
+            self.pod_log_bytes, namespace, name, container=container, previous=previous, timestamps=timestamps
+        )
+        log = whose(tail_lines=lines)
         # `limitBytes` keeps the beginning of the lines that were asked for, and the end is what tells most.
         while len(log) >= LOG_BYTES and lines is not None and lines > 1:
             lines //= 2
-            log = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+            log = whose(tail_lines=lines)
         if len(log) > most:
             cut = log[-most:]
             log = cut.partition(b"\n")[2] or cut

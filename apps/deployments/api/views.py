@@ -22,6 +22,7 @@ from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.changes import ChangeActions
 from apps.deployments.api.choices import AddTargetPreviewSerializer
 from apps.deployments.api.disruption import BudgetActions
+from apps.deployments.api.keptlogs import KeptLogActions
 from apps.deployments.api.recordings import RecordingActions
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.api.scaling import ScalingActions
@@ -69,7 +70,9 @@ FILTERS = [
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(BudgetActions, ChangeActions, RecordingActions, ScalingActions, SpreadActions, ServiceViewSet):
+class DeploymentViewSet(
+    BudgetActions, ChangeActions, KeptLogActions, RecordingActions, ScalingActions, SpreadActions, ServiceViewSet
+):
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview", "recordings"})

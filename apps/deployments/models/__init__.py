@@ -14,6 +14,7 @@ from apps.deployments.health import heal_span, word_of, word_on_target
 from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
+from apps.deployments.models.keptlogs import KeptLog
 from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, THE_SCHEDULE, Observed
 from apps.deployments.models.recordings import Recording
 from apps.deployments.models.rollouts import AnalysisRun, Rollout, Stage
@@ -32,6 +33,7 @@ __all__ = [
     "Deployment",
     "Follow",
     "Heal",
+    "KeptLog",
     "MetricsSource",
     "Observed",
     "Placement",

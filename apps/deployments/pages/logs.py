@@ -13,6 +13,7 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.deployments import logs, selectors
 from apps.deployments.logs.merge import marks_text, parse_marks
 from apps.deployments.models import Deployment
+from apps.deployments.pages.keptlogs import lines_kept
 from apps.deployments.pages.links import pod_url
 
 
@@ -31,6 +32,7 @@ def together(request: PageRequest, project: Project, name: str) -> HttpResponse:
         "voices": [(logs.voice_of(pod, apart=len(clusters) > 1), pod, pod_url(deployment, pod)) for pod in found.pods],
         "found": found,
         "picks": _picks(deployment, clusters),
+        "kept": lines_kept(selectors.last_kept_logs(deployment)),
     }
     return render_page(request, "deployments/logs.html", context)
 

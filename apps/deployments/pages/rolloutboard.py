@@ -10,6 +10,7 @@ from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Rollout, Stage
 from apps.deployments.pages.comparing import Changes, changes_of
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
+from apps.deployments.pages.keptlogs import KeptLines, lines_kept
 from apps.deployments.pages.requests import Card, known_card
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import rollout_stands, who
@@ -149,6 +150,11 @@ class RolloutBoard:
     def taken_back(self) -> bool:
         """Whether the last rollout took itself back, or somebody did."""
         return self.rollout is not None and self.rollout.state in (RolloutState.FAILED, RolloutState.ABORTED)
+
+    @property
+    def kept_logs(self) -> list[KeptLines]:
+        """The last lines of the revision that was taken back; none of a rollout that was not."""
+        return lines_kept(self.rollout.kept_logs.all()) if self.rollout is not None and self.taken_back else []
 
     @property
     def steers(self) -> bool:

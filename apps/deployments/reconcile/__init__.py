@@ -26,6 +26,7 @@ from apps.deployments import manifests, selectors
 from apps.deployments.health import leaving
 from apps.deployments.models import Placement, Stage
 from apps.deployments.reconcile.applying import Applying
+from apps.deployments.reconcile.lastlines import last_lines
 from apps.deployments.reconcile.live import observe
 from apps.deployments.reconcile.routing import complaint, followed, look_again
 from apps.deployments.reconcile.scaling import Scaling, scaling_of
@@ -100,8 +101,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if stage is not None and stage.rollout.to_revision_id != placement.coming_id:
         # Another revision was asked for between the two reads: what is right for the old one is not for its rollout.
         return Again(0.0)
-    kept = applied.kept_of(placement)
-    live = observe(client, placement, identity, kept)
+    live = observe(client, placement, identity, kept := applied.kept_of(placement))
     now, seen = timezone.now(), live.observed
     status = observing.status_of(stage, now)
     strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
@@ -112,7 +112,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     wish = _wish(placement, scaling)
     before, route = applying.traffic, applying.routed(now)
     decision = decide(wish, strategy, status, seen, now, applying.selected, route)
-    drift = applying.run(decision, scaling, now)
+    with last_lines(client, placement, stage):
+        drift = applying.run(decision, scaling, now)
     if (refusals := applying.refusals) and stage is not None:
         said = told(refusals, placement.target.cluster.name)
         decision = held_up(decision, status, refusals, said, now, strategy.progress_deadline)

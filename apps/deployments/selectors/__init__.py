@@ -18,6 +18,7 @@ from apps.deployments.selectors.deployments import (
     worst_first,
 )
 from apps.deployments.selectors.following import alias_choices, left_behind
+from apps.deployments.selectors.keptlogs import kept_logs_of, last_kept_logs
 from apps.deployments.selectors.loads import loads_of
 from apps.deployments.selectors.placements import (
     autoscalers_of,
@@ -90,6 +91,8 @@ __all__ = [
     "for_reconcile",
     "heals_of",
     "ids_by_labels",
+    "kept_logs_of",
+    "last_kept_logs",
     "last_spec",
     "left_behind",
     "loads_of",
