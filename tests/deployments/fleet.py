@@ -62,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         if asked["inputs"][0].get("data") == ["hang"]:
             hung.append(True)
+        if asked["inputs"][0].get("data") == ["stall"]:
+            return time.sleep(60)
         time.sleep(float(os.environ.get("SLOW", "0")))
         code = int(os.environ.get("CODE", "200"))
         counts[code] = counts.get(code, 0) + 1

@@ -21,10 +21,11 @@ from apps.deployments import reconcile as shell
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Rollout
 from apps.deployments.pages.ready import revision_on
 from apps.deployments.pages.story import serves
-from apps.deployments.reconcile import lastlines, probing
+from apps.deployments.reconcile import lastlines, probing, vigil
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
+from tests.clusters.conftest import eventually
 from tests.deployments.conftest import client_of
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
@@ -212,7 +213,6 @@ def assert_last_lines_are_kept(fleet: Fleet, app: Deployment) -> None:
 
 PROBE = {"provider": "probe", "requests": [BODY], "min_agreement": 100, "max_latency_ms": 400}
 RECORDED = {**PROBE, "recorded": True}
-ODD = {"inputs": [{**BODY["inputs"][0], "data": ["odd"]}]}
 ERRORS = {
     "provider": "scrape",
     "name": "share of errors",
@@ -288,7 +288,7 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
         return Heal.objects.latest("id")
 
     assert_only_replicas_count(app, faulty, monkeypatch)
-    fleet.ask(app, {"inputs": [{**BODY["inputs"][0], "data": ["hang"]}]})
+    fleet.ask(app, a_request("hang"))
     heal = healed(1)
     assert (heal.wanted, heal.lowest) == (2, 1)
     assert heal.message.startswith("2 of 2 ready again after ")
@@ -311,6 +311,7 @@ def assert_only_replicas_count(app: Deployment, faulty: Faulty, monkeypatch: pyt
         return probing.look(run, app.places)[0].outcome.value
 
     assert told() == "Successful"
+    assert_a_silent_replica_counts(run, app, faulty, monkeypatch)
     of_replicas = {"resource": "pods/proxy"}
     for fault in (
         {"fault": "Answer", "code": 429, "match": of_replicas},
@@ -327,6 +328,27 @@ def assert_only_replicas_count(app: Deployment, faulty: Faulty, monkeypatch: pyt
         ready = [("app-gone", *rest) for _, *rest in selectors.ready_replicas(app)]
         patched.setattr(selectors, "ready_replicas", lambda of: ready)
         assert told() == "Inconclusive", "it is no more"
+
+
+def assert_a_silent_replica_counts(run: Any, app: Deployment, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes a request and says nothing is bad, unless its API server says nothing meanwhile, either."""
+    stalled = SimpleNamespace(**vars(run) | {"asked": {"max_errors": 0, "requests": [a_request("stall")]}})
+
+    def told(message: str) -> bool:
+        return message in probing.look(stalled, app.places)[0].message
+
+    with monkeypatch.context() as patched:
+        patched.setattr(probing, "REQUEST_SECONDS", 0.4)
+        # On a busy machine the API server, too, may take its time once.
+        eventually(lambda: told("1 of 1 requests failed."), "a replica that says nothing is bad")
+        patched.setattr(vigil, "AWAKE_SECONDS", 0.2)
+        faulty.switch("Delay", delaySeconds=1.0)
+        assert told("its API server may be at fault.")
+        faulty.mend()
+
+
+def a_request(data: str) -> dict[str, Any]:
+    return {"inputs": [{**BODY["inputs"][0], "data": [data]}]}
 
 
 def is_at(rollout: Rollout, reason: str) -> bool:
@@ -382,14 +404,14 @@ def test_the_fitting_analysis_tells_a_bad_version(
 def keep(fleet: Fleet, app: Deployment) -> str:
     """A request that what serves answers is kept through REST, once; what people call it."""
     api, path = client_of(fleet.root.user), f"/api/v1/deployments/{app.name}/recordings"
-    asked = {"request": {**ODD, "id": "7"}, "name": "an odd one"}
+    asked = {"request": {**a_request("odd"), "id": "7"}, "name": "an odd one"}
     made = [api.post(path, asked, content_type="application/json") for _ in range(2)]
     assert [each.status_code for each in made] == [201, 200], [each.content for each in made]
     assert made[0].json() == made[1].json()
-    refused = api.post(path, {"request": {"inputs": [{**BODY["inputs"][0], "data": ["bad"]}]}}, "application/json")
+    refused = api.post(path, {"request": a_request("bad")}, "application/json")
     assert (refused.status_code, refused.json()["detail"]) == (400, "Send numbers.")
     [kept] = api.get(path).json()["results"]
-    assert (kept["request"], kept["revision"], kept["created_by"][:4]) == (ODD, 1, "root")
+    assert (kept["request"], kept["revision"], kept["created_by"][:4]) == (a_request("odd"), 1, "root")
     return str(kept["name"])
 
 
