@@ -317,7 +317,8 @@ class KubeEvent(models.Model):
     # In whole seconds, as most of those that report an event tell it; among those of one second, `written` tells which
     # was later: its resource version, as a number.
     last_at = models.DateTimeField()
-    written = models.BigIntegerField(default=0)
+    # The database has the default, too: while a new version is rolled out, watchers of the one before write rows.
+    written = models.BigIntegerField(default=0, db_default=0)
 
     NEWEST_FIRST: ClassVar = ("-last_at", "-written", "-id")
 

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [("clusters", "0013_model_cache")]
 
     operations = [
-        migrations.AddField("kubeevent", "written", models.BigIntegerField(default=0)),
+        migrations.AddField("kubeevent", "written", models.BigIntegerField(default=0, db_default=0)),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
         migrations.AlterModelOptions("kubeevent", {"ordering": ["-last_at", "-written", "-id"]}),
         migrations.RemoveIndex("kubeevent", "event_by_age"),
