@@ -164,13 +164,17 @@ class Board(RolloutBoard):
         return list(selectors.heals_of(self.deployment)[:SHOWN_HEALS])
 
     @property
+    def restarts(self) -> int:
+        """How often the replicas that are there were restarted."""
+        return sum(row.seen.restarts for row in self.replicas)
+
+    @property
     def unhurt(self) -> str:
         """Why nothing stands in the list of heals, which people read beside replicas that were restarted."""
-        restarts = sum(row.seen.restarts for row in self.replicas)
-        if not restarts:
+        if not self.restarts:
             return "No replica has gone down by itself."
-        begins = "that is when replicas that were all ready become fewer"
-        return f"Replicas were restarted ({restarts}×), but no heal was seen to begin: {begins}."
+        begins = "A heal begins when replicas that were all ready become fewer"
+        return f"Replicas were restarted {self.restarts}×. {begins}, and that was not seen."
 
     @property
     def made_by(self) -> str:
