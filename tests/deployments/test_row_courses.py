@@ -12,7 +12,7 @@ from apps.core.models import Project
 from tests.deployments.rowfleet import RowFleet
 
 pytestmark = pytest.mark.django_db
-FIRST, COUNT = (int(part) for part in os.environ.get("FLOTILLA_COURSES", "3,2").split(","))
+FIRST, COUNT = (int(part) for part in os.environ.get("FLOTILLA_COURSES", "3,3").split(","))
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
