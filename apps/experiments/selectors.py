@@ -51,15 +51,17 @@ MOST_POINTS = 200_000
 
 def experiments(**scope: Any) -> QuerySet[Experiment]:
     """Experiments that are not deleted, newest activity first, with `run_count`, `active_count` and `last_run_at`."""
-    runs = Run.objects.filter(experiment=OuterRef("pk"), deleted_at=None).order_by().values("experiment")
+    mine = Run.objects.filter(experiment=OuterRef("pk"), deleted_at=None)
+    runs, newest = mine.order_by().values("experiment"), mine.order_by("-id")
     return (
         Experiment.objects.filter(deleted_at=None, **scope)
         .select_related("project")
         .annotate(
-            run_count=Subquery(runs.annotate(n=Count("pk")).values("n")),
-            active_count=Subquery(runs.filter(state__in=UNSETTLED).annotate(n=Count("pk")).values("n")),
-            failed_count=Subquery(runs.filter(state__in=FAILURES).annotate(n=Count("pk")).values("n")),
-            last_run_at=Subquery(runs.annotate(at=Max("created_at")).values("at")),
+            # Counted by the index alone (`run_by_state`), which has no primary key.
+            run_count=Subquery(runs.annotate(n=Count("*")).values("n")),
+            active_count=Subquery(runs.filter(state__in=UNSETTLED).annotate(n=Count("*")).values("n")),
+            failed_count=Subquery(runs.filter(state__in=FAILURES).annotate(n=Count("*")).values("n")),
+            last_run_at=Subquery(newest.values("created_at")[:1]),
         )
     )
 
@@ -67,9 +69,9 @@ def experiments(**scope: Any) -> QuerySet[Experiment]:
 def counts_of(target: Experiment) -> dict[str, int]:
     """How many runs an experiment has that are not deleted, are under way, and failed: one look at its runs."""
     return Run.objects.filter(experiment=target, deleted_at=None).aggregate(
-        run_count=Count("pk"),
-        active_count=Count("pk", filter=Q(state__in=UNSETTLED)),
-        failed_count=Count("pk", filter=Q(state__in=FAILURES)),
+        run_count=Count("*"),
+        active_count=Count("*", filter=Q(state__in=UNSETTLED)),
+        failed_count=Count("*", filter=Q(state__in=FAILURES)),
     )
 
 

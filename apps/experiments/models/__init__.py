@@ -158,6 +158,8 @@ class Run(models.Model):
                 name="run_to_pack",
             ),
             in_bin("run_in_bin"),
+            # By which the runs of an experiment are counted: 500,000 of them take 3 MB.
+            models.Index(fields=["experiment", "state"], condition=Q(deleted_at__isnull=True), name="run_by_state"),
         ]
 
     def __str__(self) -> str:
