@@ -1,10 +1,13 @@
 """Rows of before keep what they tell: launched runs their Job, as their first attempt, and all runs who made them."""
 
 import importlib
+from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
 from apps.core.database import transitions
 from apps.core.models import Project, User
@@ -116,3 +119,15 @@ def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Projec
         newest.migrate(newest.loader.graph.leaf_nodes("experiments"))
     assert keys() == as_now and rows() == before and keys().count("(run_id, key)") == len(tables)
     assert "(run_id)" not in as_now and "(id)" not in as_now
+
+
+def test_what_was_deleted_before_there_was_a_bin_is_kept_for_the_whole_time_of_it(project: Project) -> None:
+    migration = importlib.import_module("apps.experiments.migrations.0015_a_bin")
+    long_ago = timezone.now() - timedelta(days=400)
+    experiment = Experiment.objects.create(project=project, name="digits")
+    gone, there = factories.run(experiment, deleted_at=long_ago), factories.run(experiment)
+    migration.keep_from_now(apps, None)
+    gone.refresh_from_db()
+    there.refresh_from_db()
+    assert gone.deleted_at is not None and gone.deleted_at > timezone.now() - timedelta(minutes=1)
+    assert there.deleted_at is None

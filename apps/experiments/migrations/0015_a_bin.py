@@ -2,6 +2,13 @@
 
 import django.db.models.deletion
 from django.db import migrations, models
+from django.db.models.functions import Now
+
+
+def keep_from_now(apps, schema_editor):
+    """What was deleted before there was a bin stays for the bin's whole time: nobody was told that it would go."""
+    for name in ("Experiment", "Run", "LoggedModel"):
+        apps.get_model("experiments", name).objects.filter(deleted_at__isnull=False).update(deleted_at=Now())
 
 
 class Migration(migrations.Migration):
@@ -103,4 +110,5 @@ class Migration(migrations.Migration):
             model_name="purge",
             constraint=models.UniqueConstraint(fields=("kind", "object_id"), name="one_purge"),
         ),
+        migrations.RunPython(keep_from_now, migrations.RunPython.noop),
     ]
