@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import bin_views, mlflow_links, model_views, table_views, views
+from apps.experiments.pages import bin_views, mlflow_links, model_views, table_views, trace_views, views
 
 app_name = "experiments"
 register_converter(NamePath, "name")
@@ -33,5 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "p/<slug:project>/models/<str:name>/aliases/<str:alias>/delete", model_views.delete_alias, name="delete_alias"
     ),
+    path("p/<slug:project>/traces/of/<name:name>/", trace_views.listing, name="traces"),
+    path("p/<slug:project>/traces/<str:uid>/", trace_views.trace, name="trace"),
     path("p/<slug:project>/experiments/<name:name>/", table_views.detail, name="detail"),
 ]

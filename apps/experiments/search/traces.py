@@ -117,7 +117,9 @@ def _attribute(comparison: Comparison) -> Q:
         return conditions.text(_TEXTS[key], comparison)
     if key in _NUMBERS and isinstance(comparison.value, float):
         return conditions.number(_NUMBERS[key], comparison.value, comparison)
-    raise conditions.refused(comparison, ", ".join([*_TEXTS, *_NUMBERS, "run_id", "text"]))
+    raise conditions.refused(
+        comparison, ", ".join([*_TEXTS, *_NUMBERS, "run_id", "text", "tags.…", "metadata.…", "span.…"])
+    )
 
 
 def _prompt(said: str) -> Q:

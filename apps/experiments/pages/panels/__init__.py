@@ -3,5 +3,6 @@
 from apps.experiments.pages.panels.board import RunBoard, may_change
 from apps.experiments.pages.panels.comparison import Comparison
 from apps.experiments.pages.panels.table import DELETED, RunTable, prominence
+from apps.experiments.pages.panels.traces import TraceBoard, TraceList
 
-__all__ = ["DELETED", "Comparison", "RunBoard", "RunTable", "may_change", "prominence"]
+__all__ = ["DELETED", "Comparison", "RunBoard", "RunTable", "TraceBoard", "TraceList", "may_change", "prominence"]

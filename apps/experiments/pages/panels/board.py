@@ -224,6 +224,16 @@ class RunBoard:
         return list(self.run.model_versions.select_related("model").order_by("-id")[:MAX_VERSIONS])
 
     @cached_property
+    def trace_count(self) -> int:
+        """How many traces belong to it."""
+        return self.run.trace_links.count()
+
+    @property
+    def trace_filter(self) -> str:
+        """The filter that finds them."""
+        return f"run_id = '{self.run.uid}'"
+
+    @cached_property
     def attempts(self) -> list[Attempt]:
         """Its attempts by number."""
         return selectors.attempts_of(self.run) if self.launched else []

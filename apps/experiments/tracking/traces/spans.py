@@ -15,7 +15,7 @@ from apps.core.errors import Invalid
 STATES = ("STATE_UNSPECIFIED", "OK", "ERROR", "IN_PROGRESS")
 OK, ERROR, UNSET = "OK", "ERROR", "UNSET"
 # mlflow/tracing/constant.py: SpanAttributeKey.
-INPUTS, OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
+INPUTS, OUTPUTS, TYPE = "mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.spanType"
 REQUEST_ID = "mlflow.traceRequestId"
 ID_PREFIX = "tr-"
 LONGEST_NAME = 1000

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apps.experiments.tracking.traces.spans import ERROR, INPUTS, OUTPUTS, Span, loaded
+from apps.experiments.tracking.traces.spans import ERROR, INPUTS, OUTPUTS, TYPE, Span, loaded
 
 PREVIEW_LENGTH = 1000
 # mlflow/tracing/constant.py: TraceMetadataKey, TraceTagKey, SpanAttributeKey.
@@ -23,6 +23,7 @@ _USAGE_ELSEWHERE = (
 )
 _INPUTS = (INPUTS, "gen_ai.input.messages", "gen_ai.prompt", "input.value")
 _OUTPUTS = (OUTPUTS, "gen_ai.output.messages", "gen_ai.completion", "output.value")
+_TYPES = (TYPE, "openinference.span.kind", "gen_ai.operation.name")
 _SESSIONS = ("session.id", "gen_ai.conversation.id")
 _NANOSECONDS = 1_000_000
 
@@ -101,6 +102,18 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
+def usage_in(metadata: Mapping[str, str]) -> dict[str, int]:
+    """The tokens that a trace's metadata tell; empty where they tell none."""
+    said = loaded(metadata.get(TOKEN_USAGE))
+    return {name: said[name] for name in _COUNTS if _is_count(said.get(name))} if isinstance(said, dict) else {}
+
+
+def type_of(span: Span) -> str:
+    """LLM, TOOL, CHAIN, …; "" where it does not say so."""
+    kind = _first_of([span], _TYPES)
+    return "" if kind == "UNKNOWN" else kind
+
+
 def inputs_of(span: Span) -> Any:
     """What the step was given; None where it does not say so."""
     return _value_of(span, _INPUTS)
@@ -109,6 +122,11 @@ def inputs_of(span: Span) -> Any:
 def outputs_of(span: Span) -> Any:
     """What the step gave; None where it does not say so."""
     return _value_of(span, _OUTPUTS)
+
+
+def is_shown_apart(key: str) -> bool:
+    """Whether an attribute is told elsewhere than in the list of attributes."""
+    return key in (*_INPUTS, *_OUTPUTS, *_TYPES) or key in ("mlflow.traceRequestId", "mlflow.experimentId")
 
 
 def _value_of(span: Span, names: Iterable[str]) -> Any:
