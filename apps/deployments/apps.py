@@ -20,7 +20,7 @@ class DeploymentsConfig(AppConfig):
         from apps.core import holdings as belongings
         from apps.core import work
         from apps.deployments import holdings, selectors
-        from apps.deployments.pages import overview
+        from apps.deployments.pages import overview, serving
         from apps.deployments.reconcile import reconcile
         from apps.deployments.reconcile.following import follow
         from apps.deployments.reconcile.measuring import measure
@@ -28,7 +28,7 @@ class DeploymentsConfig(AppConfig):
         from apps.deployments.services.access import RENEW_BEFORE
         from apps.deployments.services.common import CLOCK, FOLLOW, KIND, PROBES
         from apps.deployments.services.rollouts import tick
-        from apps.experiments.registry import moves, uses
+        from apps.experiments.registry import moves, served, uses
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
@@ -44,5 +44,6 @@ class DeploymentsConfig(AppConfig):
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)
         uses.register(selectors.users_of_versions)
+        served.register(serving.serving)
         moves.register(following.hear)
         overview.connect()

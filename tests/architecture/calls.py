@@ -79,6 +79,8 @@ PAGES = get(
     "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
     "/p/demo/runs/{run}/",
     "/p/demo/runs/{pending}/",
+    *(f"/p/demo/runs/{{run}}/{tab}/" for tab in ("charts", "system", "artifacts", "lineage")),
+    *(f"/p/demo/runs/{{pending}}/{tab}/" for tab in ("logs", "pods")),
     "/p/demo/runs/{run}/artifacts/note.txt",
     "/p/demo/runs/{run}/models/{logged}/model/MLmodel",
     "/p/demo/traces/of/digits/",

@@ -50,7 +50,7 @@ def a_run_with_a_curve(stack: LiveStack) -> str:
     run = post("runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]["run_id"]
     metrics = [{"key": "loss", "value": 1 / (step + 1), "timestamp": step, "step": step} for step in range(20)]
     post("runs/log-batch", {"run_id": run, "metrics": metrics})
-    return f"p/demo/runs/{run}/"
+    return f"p/demo/runs/{run}/charts/"
 
 
 def test_a_first_visit_transfers_little_and_a_second_next_to_nothing(

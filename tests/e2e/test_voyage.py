@@ -93,7 +93,7 @@ def test_a_curve_grows_without_a_reload(page: Page, voyage: Voyage, live_stack: 
         "resources": {"cpu": "1", "memory": "512Mi"},
     }
     run = voyage.post("runs", {"runs": [wish]})["runs"][0]["run_id"]
-    page.goto(f"{live_stack.url}/p/demo/runs/{run}/")
+    page.goto(f"{live_stack.url}/p/demo/runs/{run}/charts/")
     mark(page)
     # Not by `wait_for_function`: it evaluates in the page, which the Content-Security-Policy forbids.
     wait_for(lambda: page.evaluate(POINTS) >= 3, "the curve to begin", timeout=LIVE_MS / 1000)

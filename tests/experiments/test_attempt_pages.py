@@ -13,6 +13,7 @@ from apps.clusters.models import Cluster, KubeEvent, Pod
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
+from tests.experiments.runpage import whole
 
 pytestmark = pytest.mark.django_db
 
@@ -91,6 +92,8 @@ def cluster(db: None) -> Cluster:
 
 
 def page_of(browser: Client, run: Run, query: str = "") -> str:
+    if not query:
+        return " ".join(html.unescape(whole(browser, run)).split())
     answer = browser.get(f"/p/demo/runs/{run.uid}/{query}")
     assert answer.status_code == 200
     return " ".join(html.unescape(answer.content.decode()).split())
@@ -104,8 +107,8 @@ def test_attempts_are_listed_with_why_each_ended(browser: Client, experiment: Ex
     assert spots == sorted(spots), "the newest first"
     assert "it had to make room for a pod of higher priority" in page and "Not counted as a failure." in page
     assert "ran out of memory" in page
-    assert 'id="attempt-2"' in page_of(browser, run, "?part=attempts")
-    assert "Log of attempt 1" in page_of(browser, run, "?attempt=1")
+    assert 'id="attempt-2"' in page_of(browser, run, "pods/?part=pods")
+    assert "Log of attempt 1" in page_of(browser, run, "logs/?attempt=1")
 
 
 def test_many_events_are_folded_and_ordinary_ones_are_no_success(
@@ -157,7 +160,7 @@ def test_the_log_of_a_run_on_a_silent_cluster_says_what_is_kept(
 
 def test_several_pods_are_listed_and_one_is_not(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
     page = page_of(browser, several_workers(experiment, cluster))
-    assert "4 at once" in page and page.count("-abcde#log") == 4 and "exit code 7" in page
+    assert "4 at once" in page and page.count('-abcde">Log<') == 4 and "exit code 7" in page
     assert 'id="attempt-1"' not in page_of(browser, canceled_with_log(experiment, cluster))
 
 

@@ -19,6 +19,7 @@ from apps.experiments.models import Experiment, LoggedModel, ModelAlias, ModelVe
 from apps.experiments.states import RunKind, RunState
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
+from tests.experiments.runpage import whole
 
 pytestmark = pytest.mark.django_db
 
@@ -127,10 +128,22 @@ def test_links_to_mlflows_own_pages_lead_to_ours(browser: Client, run: Run, proj
 def test_a_run_page_shows_all_that_was_logged(browser: Client, run: Run) -> None:
     artifacts.write(run, "plots/matrix.png", io.BytesIO(b"\x89PNG\r\n"))
     artifacts.write(run, "note.html", io.BytesIO(b"<script>alert(1)</script>"))
-    page = text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    page = whole(browser, run)
     for shown in ("first", "accuracy", "alpha", "metric-0-figure", "plots/matrix.png", "note.html", run.uid):
         assert shown in page
-    for part in ("verdict", "actions", "top", "curves", "files", "side", "register"):
+    for part in (
+        "verdict",
+        "actions",
+        "top",
+        "values",
+        "side",
+        "curves",
+        "system",
+        "files",
+        "register",
+        "pods",
+        "lineage",
+    ):
         text(browser.get(f"/p/demo/runs/{run.uid}/?part={part}"))
 
 
@@ -139,7 +152,7 @@ def test_a_run_that_has_ended_does_not_speak_of_what_is_to_come(browser: Client,
     ended = ("No curve<", "It logged no file.", "It logged no metric<", "It logged no param<")
     for state in (RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED):
         bare = Run.objects.create(experiment=experiment, name="bare", kind=RunKind.EXTERNAL, state=state)
-        page = text(browser.get(f"/p/demo/runs/{bare.uid}/"))
+        page = whole(browser, bare)
         shown, hidden = (yet, ended) if state == RunState.RUNNING else (ended, yet)
         assert [words for words in shown if words not in page] == [], state
         assert [words for words in hidden if words in page] == [], state
@@ -153,7 +166,7 @@ def test_several_values_at_one_step_make_no_curve(
     def page_after(*steps: int) -> str:
         values = [{"key": "auc", "value": 0.9 + step, "timestamp": n, "step": step} for n, step in enumerate(steps)]
         factories.log(run, metrics=values)
-        return text(browser.get(f"/p/demo/runs/{run.uid}/"))
+        return whole(browser, run)
 
     page = page_after(0, 0, 0)
     assert "metric-0-figure" not in page and "No curve yet" in page and ">auc<" in page, "the latest is in Metrics"
@@ -171,7 +184,7 @@ def test_a_failed_run_begins_with_why(browser: Client, experiment: Experiment) -
         spec={"image": "python:3.11", "resources": {"cpu": "1", "memory": "1Gi", "gpu": 0}},
     )
     factories.attempt(run, log="start\nValueError: alpha must be positive <b>\n")
-    page = text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    page = whole(browser, run)
     assert "Failed: exit code 1, Error" in page
     assert "ValueError: alpha must be positive &lt;b&gt;" in page
     assert page.index('id="failure"') < page.index('id="curves"')
@@ -208,7 +221,7 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
     assert reply.status_code == 302 and run.uid in reply["Location"]
     assert run.spec["command_line"] == "python train.py --name 'two words'" and not run.spec["command"]
     assert run.spec["params"] == {"alpha": "0.1", "beta": "2"} and run.spec["deadline_seconds"] == 300
-    page = html.unescape(text(browser.get(f"/p/demo/runs/{run.uid}/")))
+    page = html.unescape(whole(browser, run))
     assert "Command line" in page and "run by /bin/sh" in page and "python train.py --name 'two words'" in page
     wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots", "params": "nonsense"})
     assert wrong.status_code == 400 and b"is not NAME=value" in wrong.content
@@ -249,7 +262,7 @@ def test_options_of_pods_by_the_form_on_the_page_and_in_the_next_form(browser: C
     browser.post("/p/demo/runs/new", form | texts)
     run = Run.objects.get()
     assert {key: run.spec[key] for key in EVERYTHING} == EVERYTHING
-    said = html.unescape(text(browser.get(f"/p/demo/runs/{run.uid}/")))
+    said = html.unescape(whole(browser, run))
     for row in rows(EVERYTHING):
         assert row.label in said and all(line in said for line in row.lines)
     again = browser.get(f"/p/demo/runs/new?again={run.uid}").context["form"]
@@ -275,7 +288,7 @@ def test_a_rerun_opens_the_form_filled_in_and_what_nobody_changes_stays_exactly_
     wish = {"experiment": "digits", "image": "python:3.11", "cluster": "home", **spec}
     run = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])[0]
     address = f"/p/demo/runs/new?again={run.uid}"
-    assert f'href="{address}"' in browser.get(f"/p/demo/runs/{run.uid}/").content.decode()
+    assert f'href="{address}"' in whole(browser, run)
     form = browser.get(address).context["form"]
     # As a browser sends it.
     filled = {each.name: str(each.value()).replace("\n", "\r\n") for each in form if each.value() is not None}
@@ -314,12 +327,12 @@ def test_cancel_and_register_from_the_page(browser: Client, principal: Principal
     factories.cluster("home", nodes=1)
     wish = {"experiment": "digits", "image": "python:3.11"}
     run = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])[0]
-    assert "Cancel the run" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    assert "Cancel the run" in whole(browser, run)
     browser.post(f"/p/demo/runs/{run.uid}/cancel")
     run.refresh_from_db()
     assert run.state == RunState.CANCELING
     artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
-    assert "Register model" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    assert "Register model" in whole(browser, run)
     browser.post(f"/p/demo/runs/{run.uid}/register", {"model": "digits", "artifact_path": "model"})
     version = ModelVersion.objects.get()
     assert (version.model.name, version.version, version.artifact_path) == ("digits", 1, "model")
@@ -338,7 +351,7 @@ def test_a_viewer_sees_no_buttons_and_may_not_press_them(run: Run, project: Proj
     client = Client()
     client.force_login(viewer)
     artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
-    page = text(client.get(f"/p/demo/runs/{run.uid}/"))
+    page = whole(client, run)
     assert "Re-run" not in page and "Register" not in page
     assert client.post(f"/p/demo/runs/{run.uid}/register", {"model": "m", "artifact_path": "model"}).status_code == 403
     assert client.post("/p/demo/runs/new", {}).status_code == 403

@@ -21,6 +21,7 @@ from apps.experiments.reconcile import reconcile_run
 from apps.experiments.states import SETTLED, RunState
 from tests import factories
 from tests.experiments.rounds import follow
+from tests.experiments.runpage import whole
 
 pytestmark = pytest.mark.django_db
 ONE_GPU = {"resources": {"cpu": "1", "memory": "1Gi", "gpu": 1}}
@@ -65,7 +66,7 @@ def test_a_run_goes_where_it_fits_and_says_why(
     last = transitions.transitions_of(run)[-1]
     assert (last.to_state, last.reason) == (RunState.PENDING, "Placed")
     assert last.message.startswith(f"On eu: {why}. Others: us: fits: ")
-    page = browser.get(f"/p/demo/runs/{run.uid}/").content.decode()
+    page = whole(browser, run)
     assert f"on eu: {why}" in page
 
 
@@ -78,7 +79,7 @@ def test_no_room_is_promised_twice_and_who_finds_none_waits(
     assert (waiting.state, waiting.reason) == (RunState.PENDING, "NoRoom")
     lacks = "not enough GPU: 0 free, 1 wanted beside what is about to start there"
     assert waiting.message == f"No cluster has room now. eu: {lacks}; us: {lacks}"
-    page = browser.get(f"/p/demo/runs/{waiting.uid}/").content.decode()
+    page = whole(browser, waiting)
     assert "No cluster that it may go to has room for it now." in page and lacks in page
     again = reconcile_run(waiting.pk)
     assert again == Again(3.0)

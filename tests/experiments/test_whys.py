@@ -89,7 +89,8 @@ def test_a_run_that_waits_says_the_same_as_its_pod_here_and_on_the_overview(
     sentence = "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
     page = page_of(browser, f"/p/demo/runs/{run.uid}/")
     assert sentence in page and "Ask for at most 2 nvidia.com/gpu" in page and "kube-scheduler" in page
-    assert f"/clusters/gke-eu/pods/flotilla-demo/{Pod.objects.get(run=str(run.pk)).name}/" in page
+    pods = page_of(browser, f"/p/demo/runs/{run.uid}/pods/")
+    assert f"/clusters/gke-eu/pods/flotilla-demo/{Pod.objects.get(run=str(run.pk)).name}/" in pods
     overview = page_of(browser, "/p/demo/")
     assert f'class="because">{sentence}' in overview, "among what needs somebody"
     assert "Nothing runs now" in overview, "what waits does not run"

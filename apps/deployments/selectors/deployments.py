@@ -143,6 +143,18 @@ def users_of_versions(versions: Collection[int]) -> list[str]:
     ]
 
 
+def served_versions(versions: Collection[int]) -> list[tuple[int, Deployment]]:
+    """Which of these model versions is in which deployments, as the one that is wanted or that serves. One query."""
+    wanted = set(versions)
+    here = Q(current__model_version__in=wanted) | Q(stable__model_version__in=wanted)
+    rows = Deployment.objects.filter(here, state=DeploymentState.ACTIVE).select_related("project", "current", "stable")
+    pairs = []
+    for row in rows.order_by("name"):
+        of_revisions = {each.model_version_id for each in (row.current, row.stable) if each is not None}
+        pairs += [(version, row) for version in sorted(wanted & {key for key in of_revisions if key is not None})]
+    return pairs
+
+
 @dataclass(frozen=True)
 class Totals:
     """All deployments of a project in figures. `ready` counts no replica beyond those that are wanted."""

@@ -4,15 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('clusters', '0014_event_order'),
-        ('experiments', '0015_a_bin'),
+        ("clusters", "0014_event_order"),
+        ("experiments", "0015_a_bin"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['experiment', 'state'], name='run_by_state'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("deleted_at__isnull", True)), fields=["experiment", "state"], name="run_by_state"
+            ),
         ),
     ]

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
 from apps.experiments.pages import bin_views, mlflow_links, model_views, table_views, trace_views, views
+from apps.experiments.pages.panels import OVERVIEW, TABS
 
 app_name = "experiments"
 register_converter(NamePath, "name")
@@ -22,6 +23,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/runs/compare", table_views.compare, name="compare"),
     path("p/<slug:project>/runs/table.csv", table_views.table_file, name="table_file"),
     path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),
+    *(
+        path(f"p/<slug:project>/runs/<str:uid>/{tab}/", views.run_page, {"tab": tab}, name=f"run_{tab}")
+        for tab in TABS
+        if tab != OVERVIEW
+    ),
     path("p/<slug:project>/runs/<str:uid>/log", views.log, name="log"),
     path("p/<slug:project>/runs/<str:uid>/artifacts/<path:path>", views.artifact, name="artifact"),
     path("p/<slug:project>/runs/<str:uid>/models/<str:model>/<path:path>", views.model_artifact, name="model_artifact"),

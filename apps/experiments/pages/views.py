@@ -128,22 +128,23 @@ def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Ro
 
 @page
 @require_safe
-def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
-    """One run: why it failed, its curves, what it logged and kept, where it runs, its log."""
+def run_page(request: PageRequest, project: Project, uid: str, tab: str = panels.OVERVIEW) -> HttpResponse:
+    """One run, a part of it at a time: why it failed and what it logged, its curves, files, log, pods and lineage."""
     run = _found(request, project, uid)
-    return render_page(request, "experiments/run.html", _context(request, run, panels.RunBoard(run, request.principal)))
+    context = _context(request, run, panels.RunBoard(run, request.principal), tab)
+    return render_page(request, "experiments/run.html", context)
 
 
 def _context(
-    request: PageRequest, run: Run, board: panels.RunBoard, register_form: RegisterForm | None = None
+    request: PageRequest, run: Run, board: panels.RunBoard, tab: str, register_form: RegisterForm | None = None
 ) -> dict[str, Any]:
     project = run.experiment.project
-    context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
-    if "part" not in request.GET or request.GET["part"] == "attempts":
+    context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}", "tab": tab}
+    if tab in ("logs", "pods"):
         context |= _log_of(board, choice_of(request.GET))
     if register_form is not None:
         context["register_form"] = register_form
-    elif request.GET.get("part", "register") == "register" and board.may_change and board.sources:
+    elif tab == "artifacts" and request.GET.get("part", "register") == "register" and board.offers_versions:
         initial = {"model": run.experiment.name[:250].replace("/", "-").replace(":", "-")}
         context["register_form"] = RegisterForm(sources=board.sources, initial=initial, auto_id="register_%s")
     return context
@@ -220,7 +221,7 @@ def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
         except FlotillaError as error:
             put_error(form, error)
     if version is None:
-        shown_at(request, reverse("experiments:run", args=[project.name, uid]))
-        return render(request, "experiments/run.html", _context(request, run, board, form), status=400)
+        shown_at(request, reverse("experiments:run_artifacts", args=[project.name, uid]))
+        return render(request, "experiments/run.html", _context(request, run, board, "artifacts", form), status=400)
     messages.success(request, f"Version {version.version} of {version.model.name} is registered.")
     return redirect("experiments:model", project=project.name, name=version.model.name)

@@ -1,8 +1,11 @@
 """The content of the pages, computed when a template asks for it: a fragment pays only for its own queries."""
 
-from apps.experiments.pages.panels.board import RunBoard, may_change
+from apps.experiments.pages.panels.board import OVERVIEW, TABS, RunBoard, may_change
 from apps.experiments.pages.panels.comparison import Comparison
 from apps.experiments.pages.panels.table import DELETED, RunTable, prominence
 from apps.experiments.pages.panels.traces import TraceBoard, TraceList
 
-__all__ = ["DELETED", "Comparison", "RunBoard", "RunTable", "TraceBoard", "TraceList", "may_change", "prominence"]
+__all__ = [
+    "DELETED", "OVERVIEW", "TABS", "Comparison", "RunBoard", "RunTable", "TraceBoard", "TraceList", "may_change",
+    "prominence",
+]  # fmt: skip

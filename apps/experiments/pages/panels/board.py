@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
@@ -19,15 +20,17 @@ from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
 from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
-from apps.experiments.pages import charts
 from apps.experiments.pages.madeof import made_of
-from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
+from apps.experiments.pages.panels.curveset import CurveSet
+from apps.experiments.pages.panels.lineage import Step, lineage_of
+from apps.experiments.pages.panels.table import prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.specs.commands import Command, expanded, of_spec
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
 
-MAX_CHARTS = 12
+# What a client of MLflow logs of its machine begins so.
+SYSTEM = "system/"
 MAX_SOURCES = MAX_VERSIONS = 50
 FAILURE_LINES = 12
 
@@ -37,14 +40,27 @@ def may_change(principal: Principal, experiment: Experiment) -> bool:
     return may(principal, experiment.project)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A chart of one metric."""
+OVERVIEW = "overview"
+TABS = {
+    OVERVIEW: "Overview",
+    "charts": "Charts",
+    "system": "System",
+    "artifacts": "Artifacts",
+    "logs": "Logs",
+    "pods": "Pods",
+    "lineage": "Lineage",
+}
+# Parts that only a run has that Flotilla runs.
+OF_LAUNCHED = ("logs", "pods")
 
-    key: str
+
+@dataclass(frozen=True)
+class Tab:
+    """A part of a run's page, at an address of its own."""
+
     name: str
-    figure: Any
-    points: int
+    label: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -154,32 +170,33 @@ class RunBoard:
         return sorted(self.run.latest_metrics.all(), key=lambda metric: prominence(f"metrics.{metric.key}"))
 
     @cached_property
-    def curves(self) -> list[Curve]:
-        """A chart for each metric that has more than one step, the most telling first."""
-        keys = [metric.key for metric in self.metrics][: MAX_CHARTS * 2]
-        every_series = selectors.metric_series(self.run.pk, keys, limit=CHART_POINTS)
-        # Several workers log at the same step: values above each other make no line. The first and the last are kept.
-        grown = [each for each in every_series if each.points and each.points[0][0] != each.points[-1][0]][:MAX_CHARTS]
-        return [
-            Curve(series.key, f"metric-{number}", charts.metric_chart(series.key, series.points), len(series.points))
-            for number, series in enumerate(grown)
-        ]
-
-    @property
-    def hidden_curves(self) -> bool:
-        """Whether there may be more curves than are drawn."""
-        return len(self.curves) == MAX_CHARTS < len(self.metrics)
+    def charts(self) -> CurveSet:
+        """The curves of what it measured."""
+        return CurveSet(self.run, [metric for metric in self.metrics if not metric.key.startswith(SYSTEM)])
 
     @cached_property
-    def table(self) -> list[tuple[int, list[float | None]]]:
-        """The same curves as figures: the last steps, newest first."""
-        by_step: dict[int, dict[str, float | None]] = {}
-        for curve in self.curves:
-            trace = curve.figure.data[0]
-            for step, value in zip(trace.x, trace.y, strict=True):
-                by_step.setdefault(step, {})[curve.key] = value
-        steps = sorted(by_step, reverse=True)[:PER_PAGE]
-        return [(step, [by_step[step].get(curve.key) for curve in self.curves]) for step in steps]
+    def system(self) -> CurveSet:
+        """The curves of the machine that it ran on, as MLflow's client logs them."""
+        return CurveSet(self.run, [metric for metric in self.metrics if metric.key.startswith(SYSTEM)])
+
+    @property
+    def lineage(self) -> list[Step]:
+        """What led to it, and what came of it."""
+        return lineage_of(self.run)
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """The parts of its page."""
+        args = [self.run.experiment.project.name, self.run.uid]
+        shown = [name for name in TABS if self.launched or name not in OF_LAUNCHED]
+        return [
+            Tab(
+                name,
+                TABS[name],
+                reverse("experiments:run" if name == OVERVIEW else f"experiments:run_{name}", args=args),
+            )
+            for name in shown
+        ]
 
     @cached_property
     def params(self) -> list[Any]:
@@ -217,6 +234,11 @@ class RunBoard:
             .values_list("path", flat=True)
         )
         return list(dict.fromkeys([*names, *(path.rpartition("/")[0] for path in marks[:MAX_SOURCES])]))
+
+    @property
+    def offers_versions(self) -> bool:
+        """Whether the viewer may make a model version of what it kept."""
+        return self.may_change and bool(self.sources)
 
     @cached_property
     def versions(self) -> list[ModelVersion]:
