@@ -484,7 +484,7 @@ def test_a_number_that_is_refused_is_shown_again_with_what_is_wrong_in_focus(pag
     assert answer.status_code == 400 and field is not None
     for said in ('value="-7"', 'aria-invalid="true"', "autofocus", 'aria-describedby="scale_replicas-errors"'):
         assert said in field[0]
-    assert "greater than or equal to 0" in text
+    assert "is 0 at least." in text
     assert f'hx-get="{PAGE}?part=summary"' in text, "its live parts are those of the page"
 
 
