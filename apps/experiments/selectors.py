@@ -70,8 +70,8 @@ def counts_of(target: Experiment) -> dict[str, int]:
     """How many runs an experiment has that are not deleted, are under way, and failed: one look at its runs."""
     return Run.objects.filter(experiment=target, deleted_at=None).aggregate(
         run_count=Count("*"),
-        active_count=Count("*", filter=Q(state__in=UNSETTLED)),
-        failed_count=Count("*", filter=Q(state__in=FAILURES)),
+        active_count=Count("state", filter=Q(state__in=UNSETTLED)),
+        failed_count=Count("state", filter=Q(state__in=FAILURES)),
     )
 
 
