@@ -106,6 +106,14 @@ def test_spans_of_any_exporter_become_a_trace(tracer: Tracer, experiment: Experi
     for text in (f"run_id = '{run.uid}'", f"metadata.`mlflow.sourceRun` = '{run.uid}'", "name = 'GET /predict'"):
         assert len(tracer.search(experiment, filter=text)["traces"]) == 1, text
     assert not tracer.search(experiment, filter=f"run_id != '{run.uid}'").get("traces")
+    for text, count in (
+        ("span.attributes.`session.id` = 's1'", 1), ("span.attributes.session.id ILIKE 'S%'", 1),
+        ("span.attributes.`session.id` = 's2'", 0), ("run_id = 'nowhere'", 0),
+    ):  # fmt: skip
+        assert len(tracer.search(experiment, filter=text).get("traces", [])) == count, text
+    assert "RLIKE is not supported" in tracer.search(experiment, filter="name RLIKE '^a'")["message"]
+    tracer.start(experiment, "tr-1", trace_metadata={"mlflow.sourceRun": "nowhere"})
+    assert len(tracer.search(experiment, filter="run_id = 'nowhere'")["traces"]) == 1
 
 
 def test_spans_that_come_one_by_one_are_one_trace(tracer: Tracer, experiment: Experiment) -> None:

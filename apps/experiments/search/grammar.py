@@ -47,7 +47,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
       (?P<op><=|>=|!=|=|<|>)
     | (?P<mark>[(),])
-    | (?P<name>(?:[A-Za-z_]\w*\s*\.\s*)(?:`[^`]*`|"[^"]*"|'[^']*'|[\w.\-/]+))
+    | (?P<name>(?:[A-Za-z_]\w*\s*\.\s*)(?:`[^`]*`|"[^"]*"|'[^']*'|[\w.\-/]+(?:(?<=\.)`[^`]*`)?))
     | (?P<string>'(?:''|\\'|[^'])*'|"(?:""|\\"|[^"])*")
     | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
     | (?P<word>`[^`]*`|[A-Za-z_]\w*)
@@ -173,6 +173,8 @@ class _Parser:
             return Comparison(group, key, word, self._value())
         if word == "IN" or (word == "NOT" and self.keyword("IN")):
             return Comparison(group, key, "IN" if word == "IN" else "NOT IN", self._values())
+        if self.keyword("RLIKE"):
+            raise self._wrong("RLIKE is not supported; LIKE and ILIKE are")
         if word == "IS":
             absent = not self.keyword("NOT")
             if self.keyword("NULL"):

@@ -78,7 +78,7 @@ class _AnySpan(Func):
 def traces(rows: QuerySet[Trace], filter_text: str, order_by: Sequence[str]) -> Part:
     """The traces of `rows` that match, the newest first unless ordered otherwise. Raises Invalid."""
     rows = rows.annotate(ended=F("began") + Coalesce(F("lasted"), 0, output_field=BigIntegerField()))
-    rows = rows.alias(prompts=TextIn("tags", PROMPTS))
+    rows = rows.alias(prompts=TextIn("tags", PROMPTS), source_run=TextIn("metadata", SOURCE_RUN))
     of_spans = []
     for number, each in enumerate(parse_filter(filter_text, TRACE_KINDS)):
         if each.kind == "span" or (each.kind == "attribute" and each.key.lower() == "text"):
@@ -107,7 +107,9 @@ def _is_run(comparison: Comparison) -> bool:
 def _attribute(comparison: Comparison) -> Q:
     key = comparison.key.lower()
     if _is_run(comparison) and isinstance(comparison.value, str):
-        return Q(pk__in=TraceRun.objects.filter(run__uid=comparison.value).values("trace"))
+        # A client may name a run that is nowhere.
+        linked = TraceRun.objects.filter(run__uid=comparison.value).values("trace")
+        return Q(pk__in=linked) | Q(source_run=comparison.value)
     if key == "run_id":
         links = TraceRun.objects.filter(conditions.text("run__uid", comparison), trace=OuterRef("pk"))
         return Q(Exists(links))
@@ -137,7 +139,7 @@ def _span(comparison: Comparison) -> tuple[str, list[Any]]:
     if not fits or (key == "content" and comparison.op not in ("LIKE", "ILIKE")):
         raise conditions.refused(comparison, "LIKE or ILIKE" if key == "content" else "")
     value = list(comparison.value) if isinstance(comparison.value, tuple) else comparison.value
-    name = key.removeprefix(_OF_ATTRIBUTES)
+    name = key.removeprefix(_OF_ATTRIBUTES).strip("`")
     if key in _SPAN:
         return f"{_SPAN[key]} {_OPS[comparison.op]}", [value]
     if key == name or not name:
