@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts.browser import find
@@ -27,6 +28,10 @@ CHROMIUM_FLAGS = [
 expect.set_options(timeout=20_000)
 
 emptying.install()
+
+# Neither does any example of a property have a time: on a busy machine each of them is slow now and then.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # A hash is strong by the half second that it takes: no test of this process is about that, and many keep passwords.
 PBKDF2PasswordHasher.iterations = 1000
