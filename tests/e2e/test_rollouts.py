@@ -67,8 +67,8 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     for target in (HERE, there):
         page.get_by_role("group", name="Targets").get_by_label(target).check()
     page.locator("summary", has_text="Advanced").click()
-    page.get_by_label("Image optional", exact=True).fill("python:3.11")
-    page.get_by_label("Command optional", exact=True).fill(f'python -c "{SERVER}"')
+    page.get_by_label("Image", exact=True).fill("python:3.11")
+    page.get_by_label("Command", exact=True).fill(f'python -c "{SERVER}"')
     page.get_by_label("Replicas").fill("1")
     page.get_by_role("button", name="Deploy").click()
     verdict, why, shown = page.locator("#verdict"), page.locator("#rollout-why"), page.locator("#rollout")

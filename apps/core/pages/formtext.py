@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.forms import BaseForm, ValidationError
+from django.forms import BaseForm, BooleanField, ValidationError
 
 from apps.core.errors import FlotillaError
 from apps.core.text import shellwords
@@ -78,3 +78,9 @@ def _options(form: BaseForm) -> dict[str, str]:
     """What the form calls the values that one chooses from."""
     choices = [choice for each in form.fields.values() for choice in getattr(each, "choices", ())]
     return {str(value): str(label) for value, label in choices}
+
+
+def few_are_required(form: BaseForm) -> bool:
+    """Whether a form's required fields are the fewer: those are marked that are."""
+    required = [bound.field.required for bound in form.visible_fields() if not isinstance(bound.field, BooleanField)]
+    return 2 * sum(required) < len(required)

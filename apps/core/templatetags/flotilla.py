@@ -21,6 +21,7 @@ from apps.core.access import principal_of
 from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
 from apps.core.pages.fielderrors import errors_of
+from apps.core.pages.formtext import few_are_required
 from apps.core.pages.ticking import ticking
 from apps.core.text import shellwords, wording
 
@@ -261,6 +262,7 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
         "help": help or bound.help_text,
         "label": label or bound.label,
         "check": not group and getattr(widget, "input_type", "") == "checkbox",
+        "marked": bound.field.required == few_are_required(bound.form),
     }
 
 

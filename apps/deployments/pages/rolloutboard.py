@@ -109,6 +109,16 @@ class RolloutBoard:
         return analyses_of(self.rollout, self._runs) if self.rollout else []
 
     @property
+    def running(self) -> list[AnalysisRow]:
+        """Those that go on: they stand where the rollout does."""
+        return [row for row in self.analyses if self.is_shown and row.run.state == Outcome.RUNNING]
+
+    @property
+    def ended(self) -> list[AnalysisRow]:
+        """The others, the last first."""
+        return [row for row in self.analyses if row not in self.running]
+
+    @property
     def evidence(self) -> AnalysisRun | None:
         """The analysis out of which follows why the rollout stands or was taken back."""
         decided = [run for run in self._runs if run.state in (Outcome.FAILED, Outcome.INCONCLUSIVE)]

@@ -17,7 +17,8 @@ _SAID = {
     Kind.SHADOW: "copies of requests first; it needs a Gateway",
     Kind.RECREATE: "the old one goes first",
 }
-_EXAMPLE = "steps:\n  - set_weight: 20\n  - pause: {seconds: 300}\n  - analyse: {count: 6}\nmax_surge: 1"
+# Of any kind: steps are a canary's, say, and would be refused under another.
+_EXAMPLE = "progress_deadline_seconds: 900\non_failure: rollback"
 
 
 class RollsFields(forms.Form):
@@ -37,7 +38,7 @@ class RollsFields(forms.Form):
         widget=forms.Textarea(
             attrs={"rows": 5, "class": "mono", "spellcheck": "false", "placeholder": _EXAMPLE},
         ),
-        help_text="YAML, as in REST. Empty: those of its kind, which its page shows and lets you change.",
+        help_text="YAML, as in REST; a canary has “steps:”. Empty: those of its kind, which its page shows.",
     )
 
     def clean_strategy(self) -> dict[str, Any]:
