@@ -34,6 +34,7 @@ ELSEWHERE = {
     "deployments:predict": "tests/e2e/test_voyage.py",
     "deployments:access": "tests/deployments/test_access.py",
     "deployments:log": "tests/deployments/test_logs.py",
+    "deployments:live": "tests/deployments/test_resources.py",
     "deployments:keep_request": "tests/deployments/test_recordings.py",
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",

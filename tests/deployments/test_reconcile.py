@@ -23,10 +23,11 @@ from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
 from apps.deployments import reconcile as shell
-from apps.deployments.models import Deployment, Heal, Placement, Rollout
+from apps.deployments.models import AppliedObject, Deployment, Heal, Placement, Rollout
 from apps.deployments.pages.access import Card
 from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
+from apps.deployments.services.looking import look_at
 from apps.experiments.models import Experiment, RegisteredModel
 from tests import factories
 from tests.deployments.conftest import client_of
@@ -57,6 +58,9 @@ def test_it_becomes_healthy_answers_and_is_left_alone(
     assert writes == []
     service = fleet.client.get("v1", "Service", "app", fleet.namespace)
     assert service["spec"]["ports"][0]["port"] == 80
+    look = look_at(AppliedObject.objects.select_related("placement__target__cluster").get(kind="Service"))
+    assert f"clusterIP: {service['spec']['clusterIP']}" in look.text, "as the cluster has it, and not as it was applied"
+    assert "managedFields" not in look.text and "manager: flotilla" in look.managers
     # An image of one's own answers what it answers: the lines on the page ask for no more.
     home = resolve(tmp_path, f"app.{fleet.namespace}.svc", service["spec"]["clusterIP"], 80)
     shown = {snippet.key: snippet.text for snippet in Card(app, {}, "").snippets}

@@ -4,10 +4,14 @@ from typing import Any
 
 from django.test import Client
 
+from apps.clusters.models import Cluster
 from apps.core.access import Principal
+from apps.core.models import User
+from apps.core.states import Role
 from apps.deployments.models import AppliedObject, Deployment, Placement
 from apps.deployments.pages.resources import MOST_REPLICAS, Resource, trees_of
 from apps.deployments.services.access import issue_model_token
+from apps.deployments.services.looking import shown
 from tests import factories
 from tests.deployments.conftest import DRIFT
 from tests.deployments.places import place_of, reread
@@ -90,3 +94,43 @@ def test_the_page_shows_no_text_of_a_secret_and_says_when_nothing_is_there(
     issue_model_token(place_of(digits), prefix_on_cluster="")
     text = client.get(PAGE).content.decode()
     assert "digits-model-access" in text and "Its text is on the cluster alone." in text
+
+
+def test_an_object_that_is_unfolded_says_why_it_cannot_be_seen_and_is_shown_to_the_project_alone(
+    digits: Deployment, developer: Principal
+) -> None:
+    place = place_of(digits)
+    keep(place, "Service", "digits", type="ClusterIP")
+    keep(place, "Secret", "digits-model-access")
+    Cluster.objects.update(state="Unreachable", message="No answer.")
+    row, secret = AppliedObject.objects.get(kind="Service"), AppliedObject.objects.get(kind="Secret")
+    fetched = {"HX-Request": "true"}
+    client, viewer, stranger = Client(headers=fetched), Client(headers=fetched), Client(headers=fetched)
+    assert client.get(f"{PAGE}/{row.pk}").status_code == 401
+    assert developer.user is not None
+    client.force_login(developer.user)
+    viewer.force_login(factories.member(digits.project, "reader", Role.VIEWER))
+    stranger.force_login(User.objects.create_user("stranger"))
+    for member in (client, viewer):
+        assert "local can&#x27;t be reached." in member.get(f"{PAGE}/{row.pk}").content.decode()
+        assert member.get(f"{PAGE}/{secret.pk}").status_code == 404, "of a Secret nothing is shown"
+    assert stranger.get(f"{PAGE}/{row.pk}").status_code == 404
+    assert client.get(f"{PAGE}/{row.pk + 1000}").status_code == 404
+    assert f'hx-get="{PAGE}/{row.pk}"' in client.get(PAGE).content.decode()
+
+
+def test_what_a_hand_has_put_into_an_environment_is_not_shown() -> None:
+    def pods(**env: str) -> dict[str, Any]:
+        named = [{"name": name, "value": value} for name, value in env.items()]
+        of_secret = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "id"}}}
+        server = {"name": "server", "image": "team/a:1", "env": [*named, of_secret]}
+        return {"spec": {"template": {"spec": {"containers": [server]}}}}
+
+    copy = {"kubectl.kubernetes.io/last-applied-configuration": "hunter2", "note": "kept"}
+    metadata = {"name": "digits", "annotations": copy, "managedFields": [{"manager": "kubectl-edit"}]}
+    found = {"kind": "Deployment", "metadata": metadata, **pods(TAG="1", PASSWORD="hunter2", MODE="hunter2")}
+    look = shown(found, pods(TAG="1", MODE="fast"))
+    assert "hunter2" not in look.text and look.text.count("not shown") == 2
+    for part in ("value: '1'", "secretKeyRef", "note: kept", "team/a:1"):
+        assert part in look.text
+    assert "managedFields" not in look.text and "kubectl-edit" in look.managers

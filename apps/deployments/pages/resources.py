@@ -1,6 +1,6 @@
 """The page with a deployment's Kubernetes objects as a tree: each with its health, its drift and its YAML.
 
-It shows what was applied and what was observed, and asks no cluster.
+It shows what was applied and what was observed, and asks a cluster only for the one object that somebody unfolds.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from apps.clusters.models import Pod, Workload
@@ -20,8 +22,9 @@ from apps.deployments import selectors
 from apps.deployments.manifests import kserve
 from apps.deployments.models import AppliedObject, Deployment, Placement
 from apps.deployments.pages.links import pod_url
-from apps.deployments.selectors.resources import Place, applied_objects, observed_objects
+from apps.deployments.selectors.resources import Place, applied_object, applied_objects, observed_objects
 from apps.deployments.services import identity_of
+from apps.deployments.services.looking import as_yaml, look_at
 
 # Replicas shown below a Kubernetes Deployment; the worst come first.
 MOST_REPLICAS = 50
@@ -44,6 +47,7 @@ class Resource:
     since: datetime | None = None
     url: str = ""
     yaml: str = ""
+    pk: int | None = None
     edits: list[dict[str, str]] = field(default_factory=list)
     below: list["Resource"] = field(default_factory=list)
     hidden: int = 0
@@ -74,6 +78,15 @@ def resources(request: PageRequest, project: Project, name: str) -> HttpResponse
         "topic": f"deployment:{deployment.pk}",
     }
     return render_page(request, "deployments/resources.html", context)
+
+
+@page(part_of="deployments:resources")
+@require_safe
+def live(request: PageRequest, project: Project, name: str, pk: int) -> HttpResponse:
+    """One object as its cluster has it now, beside what was applied; the tree fetches it when it is unfolded."""
+    row = applied_object(selectors.deployment(request.principal, name, project=project), pk)
+    context = {"row": row, "look": look_at(row), "applied": as_yaml(row.manifest), "at": timezone.now()}
+    return render(request, "deployments/live.html", context)
 
 
 def trees_of(deployment: Deployment) -> list[PlaceTree]:
@@ -115,6 +128,7 @@ def _resource(place: Placement, row: AppliedObject, seen: Workload | None) -> Re
         said=row.message,
         since=row.applied_at,
         yaml=str(yaml.safe_dump(row.manifest, sort_keys=False)),
+        pk=row.pk,
         edits=edits,
     )
     if seen is not None:

@@ -42,6 +42,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/revise", views.revise, name="revise"),
     path("p/<slug:project>/deployments/<slug:name>/revise/preview", views.revise, {"preview": True}, name="try_out"),
     path("p/<slug:project>/deployments/<slug:name>/resources", resources.resources, name="resources"),
+    path("p/<slug:project>/deployments/<slug:name>/resources/<int:pk>", resources.live, name="live"),
     path("p/<slug:project>/deployments/<slug:name>/edit", edit.edit, name="edit"),
     path("p/<slug:project>/deployments/<slug:name>/edit/preview", edit.edit, {"preview": True}, name="preview"),
     path("p/<slug:project>/deployments/<slug:name>/revisions/<int:revision>/", comparing.compare, name="compare"),

@@ -3,6 +3,7 @@
 from django.db.models import Q, QuerySet
 
 from apps.clusters.models import Workload
+from apps.core.errors import Missing
 from apps.deployments.models import AppliedObject, Deployment
 
 Place = tuple[int, str, str, str]
@@ -12,6 +13,14 @@ Place = tuple[int, str, str, str]
 def applied_objects(of: Deployment) -> QuerySet[AppliedObject]:
     """What was applied on all its targets, with the placements."""
     return AppliedObject.objects.filter(placement__deployment=of).select_related("placement__target__cluster")
+
+
+def applied_object(of: Deployment, pk: int) -> AppliedObject:
+    """One of them. Raises Missing."""
+    row = applied_objects(of).filter(pk=pk).first()
+    if row is None:
+        raise Missing("There is no such object of this deployment any more.", hint="Its resources page lists them.")
+    return row
 
 
 def observed_objects(of: Deployment) -> dict[Place, Workload]:

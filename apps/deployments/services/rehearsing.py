@@ -49,7 +49,7 @@ def rehearse(
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
     """
-    clients = [_client(target) for target, _ in wanted]
+    clients = [client_of(target) for target, _ in wanted]
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="rehearse")
     asked = [pool.submit(_judged, client, objects) for client, (_, objects) in zip(clients, wanted, strict=True)]
     wait(asked, timeout=DEADLINE_SECONDS)
@@ -61,7 +61,7 @@ def rehearse(
     ]
 
 
-def _client(target: Target) -> KubeClient | str:
+def client_of(target: Target) -> KubeClient | str:
     """A client for one purpose, or why there is none."""
     cluster = target.cluster
     if is_away(cluster):
