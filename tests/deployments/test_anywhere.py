@@ -285,7 +285,7 @@ def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: lis
     for wrong, why in (
         ({"cpu": "64"}, "No target could ever take this."),
         ({"cpu": "lots"}, "lots"),
-        ({"targets": 0}, "How many targets: "),
+        ({"targets": 0}, "“How many targets” is 1 at least."),
         ({"cluster_selector": "eu"}, "Only clusters with: "),
         ({"where": "named"}, "On the targets that you choose."),
         ({"runtime": "kserve"}, "us has no KServe"),
