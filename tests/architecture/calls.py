@@ -79,6 +79,9 @@ PAGES = get(
     "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
     "/p/demo/runs/{run}/",
     "/p/demo/runs/{pending}/",
+    "/p/demo/runs/{run}/edit",
+    "/p/demo/runs/edit?run={run}",
+    "/p/demo/experiments/digits/edit",
     *(f"/p/demo/runs/{{run}}/{tab}/" for tab in ("charts", "system", "artifacts", "lineage")),
     *(f"/p/demo/runs/{{pending}}/{tab}/" for tab in ("logs", "pods")),
     "/p/demo/runs/{run}/artifacts/note.txt",
@@ -116,6 +119,10 @@ PAGES = get(
 )
 
 
+_DESCRIBED = {"name": "other", "note": "*New*", "tags": "team=vision"}
+_MANY_TAGS = "\n".join(f"t{number}=1" for number in range(100))
+
+
 def _act(action: str) -> Ask:
     """What is done to runs that are chosen: to some of the world, and then to all that there are."""
     body = {"action": action, "experiment": "digits", "key": "team", "value": "vision"}
@@ -143,6 +150,8 @@ FORMS = [
         form=True,
     ),
     Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
+    Ask("POST", "/p/demo/runs/{run}/edit", _DESCRIBED, lambda _: _DESCRIBED | {"tags": _MANY_TAGS}, form=True),
+    Ask("POST", "/p/demo/experiments/digits/edit", _DESCRIBED, lambda _: _DESCRIBED | {"tags": _MANY_TAGS}, form=True),
     *(_act(action) for action in ("delete", "restore", "cancel", "tag")),
     Ask("POST", "/p/demo/bin/{run}/put", {}, form=True),
     Ask("POST", "/p/demo/bin/{binned}/restore", {}, form=True),

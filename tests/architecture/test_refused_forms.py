@@ -76,6 +76,8 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
         "node_selector",
         "odd",
     ),
+    "/p/demo/runs/…/edit": ({"name": "x", "tags": "a\\b=1"}, "tags", "a\\b"),
+    "/p/demo/experiments/digits/edit": ({"name": "/x", "note": "*so*"}, "name", "*so*"),
     "/p/demo/runs/act": ({"action": "tag", "experiment": "digits", "key": "a\\b", "value": "x"}, "key", "a\\b"),
     "/p/demo/bin/days": ({"days": "-7"}, "days", "-7"),
     "/p/demo/runs/…/register": ({"model": "a/b", "artifact_path": "{source}"}, "", "a/b"),

@@ -23,7 +23,7 @@ from apps.core.pages.addresses import own_address
 from apps.core.pages.fielderrors import errors_of
 from apps.core.pages.formtext import few_are_required
 from apps.core.pages.ticking import ticking
-from apps.core.text import shellwords, wording
+from apps.core.text import markdown, shellwords, wording
 
 register = template.Library()
 THEMES = ("light", "dark")
@@ -307,17 +307,15 @@ def part_url(context: Context, part: str) -> str:
 
 
 @register.inclusion_tag("components/sort.html", takes_context=True)
-def sort_th(
-    context: Context, key: str, label: str, num: bool = False, param: str = "sort", css: str = ""
-) -> dict[str, Any]:
+def sort_th(context: Context, key: str, label: str, num: bool = False, css: str = "") -> dict[str, Any]:
     """A column head that sorts: the order lives in the address as `sort=key` or `sort=-key`."""
     request: HttpRequest = context["request"]
-    now = request.GET.get(param, "")
+    now = request.GET.get("sort", "")
     direction = {key: "ascending", f"-{key}": "descending"}.get(now, "")
     query = request.GET.copy()
     query.pop("part", None)
     query.pop("page", None)
-    query[param] = f"-{key}" if direction == "ascending" else key
+    query["sort"] = f"-{key}" if direction == "ascending" else key
     return {"label": label, "num": num, "css": css, "direction": direction, "url": f"?{query.urlencode()}"}
 
 
@@ -390,6 +388,12 @@ def short(value: Any, length: int = 8) -> str:
 def quoted(words: Any) -> str:
     """Words as one line that every shell reads as the same words."""
     return shellwords.join(map(str, words or ()))
+
+
+@register.filter
+def prose(note: str) -> SafeString:
+    """A note in Markdown as HTML that can do nothing."""
+    return mark_safe(markdown.as_html(note))  # noqa: S308 - made without HTML
 
 
 @register.filter

@@ -299,3 +299,21 @@ class TagForm(forms.Form):
         label="Tag", max_length=250, help_text="Such as team. It is replaced where it is set already."
     )
     value = forms.CharField(max_length=TAG_LENGTH, required=False)
+
+
+class DescribeForm(forms.Form):
+    """What people write about a run or an experiment."""
+
+    name = forms.CharField(max_length=500)
+    note = forms.CharField(
+        required=False, max_length=TAG_LENGTH, widget=forms.Textarea(attrs={"rows": 8}), help_text="Markdown."
+    )
+    tags = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, **_LINES}),
+        help_text="name=value, one a line. What programs have set (mlflow.…) stays as it is.",
+    )
+
+    def clean_tags(self) -> dict[str, str]:
+        """Pairs out of lines."""
+        return pairs(self.cleaned_data["tags"])

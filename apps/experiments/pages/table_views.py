@@ -21,6 +21,7 @@ from apps.experiments.models import Experiment
 from apps.experiments.pages import panels, tablefile
 from apps.experiments.pages.forms import TagForm
 from apps.experiments.services.experiments import DEFAULT_NAME
+from apps.experiments.services.notes import NOTE, editable
 from apps.experiments.services.together import Outcome
 from apps.experiments.states import RunState
 
@@ -57,6 +58,8 @@ def _context(
         "experiment": experiment,
         "topic": f"experiment:{experiment.pk}",
         "table": table,
+        "note": experiment.tags.get(NOTE, ""),
+        "tags": editable(experiment.tags),
         "states": [*(state.value for state in RunState), panels.DELETED],
         "may_change": panels.may_change(request.principal, experiment),
         "is_default": experiment.name == DEFAULT_NAME,

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import bin_views, mlflow_links, model_views, table_views, trace_views, views
+from apps.experiments.pages import bin_views, describe_views, mlflow_links, model_views, table_views, trace_views, views
 from apps.experiments.pages.panels import OVERVIEW, TABS
 
 app_name = "experiments"
@@ -19,6 +19,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/bin/<str:ident>/delete", bin_views.delete, name="delete_for_good"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
     path("p/<slug:project>/runs/new/place", views.place, name="place"),
+    path("p/<slug:project>/runs/edit", describe_views.edit_chosen, name="edit_chosen"),
+    path("p/<slug:project>/runs/<str:uid>/edit", describe_views.edit_run, name="edit_run"),
     path("p/<slug:project>/runs/act", table_views.act, name="act"),
     path("p/<slug:project>/runs/compare", table_views.compare, name="compare"),
     path("p/<slug:project>/runs/table.csv", table_views.table_file, name="table_file"),
@@ -41,5 +43,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("p/<slug:project>/traces/of/<name:name>/", trace_views.listing, name="traces"),
     path("p/<slug:project>/traces/<str:uid>/", trace_views.trace, name="trace"),
+    path("p/<slug:project>/experiments/<name:name>/edit", describe_views.edit_experiment, name="edit_experiment"),
     path("p/<slug:project>/experiments/<name:name>/", table_views.detail, name="detail"),
 ]

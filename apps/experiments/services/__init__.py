@@ -25,6 +25,7 @@ from apps.experiments.services.logged import (
     note_model_steps,
     restore_logged_model,
 )
+from apps.experiments.services.notes import describe_experiment, describe_run
 from apps.experiments.services.registry import (
     create_model,
     create_version,
@@ -61,6 +62,8 @@ __all__ = [
     "delete_runs",
     "delete_traces",
     "delete_version",
+    "describe_experiment",
+    "describe_run",
     "empty_bin",
     "finish_logged_model",
     "launch_run",

@@ -19,12 +19,13 @@ from apps.core.models import Transition
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
-from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
+from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run, Tag
 from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
 from apps.experiments.pages.panels.lineage import Step, lineage_of
 from apps.experiments.pages.panels.table import prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
+from apps.experiments.services.notes import NOTE
 from apps.experiments.specs.commands import Command, expanded, of_spec
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
@@ -210,8 +211,18 @@ class RunBoard:
 
     @cached_property
     def tags(self) -> list[Any]:
-        """The tags by name, those of the client's own book-keeping last."""
-        return sorted(self.run.tags.all(), key=lambda tag: (tag.key.startswith("mlflow."), tag.key))
+        """The tags by name, those of the client's own book-keeping last; the note stands by itself."""
+        tags = [tag for tag in self._every_tag if tag.key != NOTE]
+        return sorted(tags, key=lambda tag: (tag.key.startswith("mlflow."), tag.key))
+
+    @cached_property
+    def _every_tag(self) -> list[Tag]:
+        return list(self.run.tags.all())
+
+    @property
+    def note(self) -> str:
+        """What people wrote about it, in Markdown."""
+        return next((tag.value for tag in self._every_tag if tag.key == NOTE), "")
 
     @cached_property
     def logged_models(self) -> list[LoggedModel]:
