@@ -32,7 +32,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "first page by time": {},
     "filter on a metric": {"filter": "metrics.m3 > 0.99"},
     "order by a metric": {"order_by": ["metrics.m3 DESC"]},
-    "param and tag": {"filter": "params.p1 = '4' and tags.t2 = 'b'"},
+    "param and tag": {"filter": "params.p0 = '7' and tags.t2 = 'b'"},
 }
 # A number from 0 to 1 out of two others, the same on both sides.
 _CHANCE = "(('x' || substr(md5({run} || '/' || {key}), 1, 8))::bit(32)::bigint & 2147483647) / 2147483647.0"
