@@ -94,15 +94,6 @@ def _listed(rows: QuerySet[Run]) -> QuerySet[Run]:
     return rows.select_related("experiment__project", "cluster").defer("experiment__tags", *unlisted("cluster"))
 
 
-def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
-    """The same runs with their params, latest metrics and tags: three more queries, however many runs."""
-    return queryset.prefetch_related(
-        Prefetch("params", Param.objects.order_by("key")),
-        Prefetch("latest_metrics", LatestMetric.objects.order_by("key")),
-        Prefetch("tags", Tag.objects.order_by("key")),
-    )
-
-
 def with_metrics(models: Sequence[LoggedModel]) -> Sequence[LoggedModel]:
     """The same logged models with their metrics at hand: one more query, however many models."""
     prefetch_related_objects(models, Prefetch("metrics", ModelMetric.objects.annotate(run_uid=F("run__uid"))))

@@ -65,13 +65,6 @@ def run_info(row: Run) -> dict[str, Any]:
     return {**info, "end_time": millis(row.ended_at)} if row.ended_at else info
 
 
-def run(row: Run, used: Used) -> dict[str, Any]:
-    """A Run with its data; `row` has its values prefetched, by `selectors.with_values`."""
-    metrics = {each.key: (each.value, each.step, each.timestamp) for each in row.latest_metrics.all()}
-    params, tags = ({each.key: each.value for each in rows} for rows in (row.params.all(), row.tags.all()))
-    return run_of(row, Values(params, tags, metrics), used)
-
-
 def run_of(row: Run, values: Values, used: Used) -> dict[str, Any]:
     """A Run with these values, and what it was given and put out."""
     return {

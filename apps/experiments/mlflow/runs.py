@@ -11,7 +11,7 @@ from apps.core.access import Principal
 from apps.core.database.prepared import FindOne
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
-from apps.experiments import selectors, services
+from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
@@ -27,7 +27,7 @@ from apps.experiments.tracking import ingest, pulse
 from apps.experiments.tracking.clock import moment
 from apps.experiments.tracking.permits import Permit
 from apps.experiments.tracking.store import RUN_NAME_TAG, store
-from apps.experiments.tracking.told import Values, values_of
+from apps.experiments.tracking.told import Values, values_of, values_of_runs
 from apps.experiments.tracking.used import Used, used_by
 
 USER_TAG = "mlflow.user"
@@ -74,9 +74,9 @@ def _told(permit: Permit) -> dict[str, Any] | None:
 
 def _rendered(pks: Sequence[int]) -> list[dict[str, Any]]:
     """Runs with all that they have, in the order of their keys here."""
-    rows = {row.pk: row for row in selectors.with_values(Run.objects.filter(pk__in=pks))}
-    used = used_by(rows)
-    return [render.run(rows[pk], used[pk]) for pk in pks if pk in rows]
+    rows = {row.pk: row for row in Run.objects.filter(pk__in=pks)}
+    values, used = values_of_runs(rows), used_by(rows)
+    return [render.run_of(rows[pk], values[pk], used[pk]) for pk in pks if pk in rows]
 
 
 def update(call: Call) -> dict[str, Any]:

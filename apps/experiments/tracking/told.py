@@ -1,5 +1,7 @@
-"""What a client is told of one run's logged values, by one statement, which also proves that it may be told."""
+"""What a client is told of logged values: of one run by one statement, which also proves that it may be told; of many
+runs by another one. No object is made for a value: a search tells of thousands."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apps.core.database import prepared
@@ -19,6 +21,14 @@ SELECT {_MORE}, NULL, NULL, NULL, NULL, NULL FROM permit WHERE
   EXISTS (SELECT FROM experiments_datasetinput WHERE run_id = %(run)s)
   OR EXISTS (SELECT FROM experiments_modelinput WHERE run_id = %(run)s)
   OR EXISTS (SELECT FROM experiments_modeloutput WHERE run_id = %(run)s)
+ORDER BY key
+"""  # noqa: S608 - numbers of ours
+_OF_RUNS = f"""
+SELECT run_id, {_PARAM}, key COLLATE "C" AS key, value AS text, NULL::float8, NULL::int8, NULL::int8
+FROM experiments_param WHERE run_id = ANY(%(runs)s)
+UNION ALL SELECT run_id, {_TAG}, key, value, NULL, NULL, NULL FROM experiments_tag WHERE run_id = ANY(%(runs)s)
+UNION ALL
+SELECT run_id, {_METRIC}, key, NULL, value, step, "timestamp" FROM experiments_latestmetric WHERE run_id = ANY(%(runs)s)
 ORDER BY key
 """  # noqa: S608 - numbers of ours
 
@@ -51,3 +61,16 @@ def values_of(permit: Permit) -> Values | None:
             else:
                 (told.params if kind == _PARAM else told.tags)[key] = text
     return told if permitted else None
+
+
+def values_of_runs(pks: Iterable[int]) -> dict[int, Values]:
+    """The values of each of these runs, by primary key, but not whether it has more. One query."""
+    told = {pk: Values() for pk in pks}
+    with prepared.cursor() as cursor:
+        cursor.execute(_OF_RUNS, {"runs": list(told)})
+        for pk, kind, key, text, value, step, timestamp in cursor.fetchall():
+            if kind == _METRIC:
+                told[pk].metrics[key] = (value, step, timestamp)
+            else:
+                (told[pk].params if kind == _PARAM else told[pk].tags)[key] = text
+    return told
