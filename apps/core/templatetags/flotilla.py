@@ -374,6 +374,7 @@ register.filter("bytes", _figures(wording.bytes_text))
 register.filter("cpu", _figures(wording.cpu_text))
 register.filter("figure", _figures(wording.number_text))
 register.filter("duration", _figures(wording.duration_text))
+register.filter("prose", lambda note: mark_safe(markdown.as_html(note)))  # noqa: S308 - made without HTML
 
 
 @register.filter
@@ -388,12 +389,6 @@ def short(value: Any, length: int = 8) -> str:
 def quoted(words: Any) -> str:
     """Words as one line that every shell reads as the same words."""
     return shellwords.join(map(str, words or ()))
-
-
-@register.filter
-def prose(note: str) -> SafeString:
-    """A note in Markdown as HTML that can do nothing."""
-    return mark_safe(markdown.as_html(note))  # noqa: S308 - made without HTML
 
 
 @register.filter
