@@ -159,11 +159,10 @@ def logged_by(runs: Iterable[Run]) -> dict[int, Logged]:
     return logged
 
 
-def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER) -> Run:
+def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER, **scope: Any) -> Run:
     """One run by its MLflow run id. Raises Missing."""
-    visible = get_scoped(
-        Run.objects.filter(deleted_at=None), principal, at_least, project_field="experiment__project", uid=uid
-    )
+    rows = Run.objects.filter(deleted_at=None, **scope)
+    visible = get_scoped(rows, principal, at_least, project_field="experiment__project", uid=uid)
     return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=visible.pk)
 
 

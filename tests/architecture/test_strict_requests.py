@@ -95,6 +95,17 @@ def test_a_parameter_that_nobody_knows_is_refused_by_every_address(api: Client) 
             assert b"takes no parameter" not in api.get(f"{address}?{name}=").content, (path, name)
 
 
+# What is no project's own.
+OF_ALL = ("clusters", "projects", "tokens")
+
+
+def test_every_address_of_a_thing_of_a_project_takes_the_project() -> None:
+    """A client names it with each request, and need not know which things have ids of their own."""
+    operations = [(path, method) for path, item in SCHEMA["paths"].items() for method in item]
+    lack = [(path, method) for path, method in operations if "project" not in declared(path, method)]
+    assert [each for each in lack if each[0].split("/")[3] not in OF_ALL] == []
+
+
 def test_a_word_that_a_parameter_does_not_take_is_refused(api: Client) -> None:
     """A filter by what nothing is called by would find nothing, or be taken for none."""
     told = 0

@@ -73,6 +73,16 @@ def test_launching_one_run_makes_its_experiment(api: Api, cluster: Any) -> None:
     assert set(AuditEntry.objects.values_list("action", flat=True)) == {"experiment.create", "run.launch"}
 
 
+def test_a_run_is_in_the_project_that_is_named(api: Api, cluster: Any, developer: User) -> None:
+    address = f"runs/{api('POST', 'runs', WISH).json()['run_id']}"
+    Membership.objects.create(user=developer, project=Project.objects.create(name="other"), role=Role.DEVELOPER)
+    for path in ("", "/logs", "/metrics"):
+        answers = [api("GET", f"{address}{path}?project={name}").status_code for name in ("demo", "other", "nowhere")]
+        assert answers == [200, 404, 404], path
+    assert api("POST", f"{address}/cancel?project=other").status_code == 404
+    assert Run.objects.get().state == RunState.PENDING
+
+
 def test_options_of_pods_are_stored_previewed_shown_and_kept_by_a_rerun(api: Api, cluster: Any) -> None:
     job = api("POST", "runs?dry_run=true", WISH | EVERYTHING).json()["objects"][-1]
     assert job["spec"]["template"]["spec"]["affinity"] == EVERYTHING["affinity"]

@@ -69,6 +69,10 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
             return {path: project_or_404(self.principal, name)}
         return {f"{path}__in": visible_projects(self.principal)}
 
+    def within(self, path: str = "project") -> dict[str, Any]:
+        """A filter for one thing that its id names by itself: nothing, or the project that it is to be in."""
+        return self.project_filter(path) if self.request.query_params.get("project") else {}
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """After authentication, refuse what the endpoint does not know, make a POST's handler idempotent, and refuse
         rehearsals of what has none."""

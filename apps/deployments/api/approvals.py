@@ -19,6 +19,7 @@ from apps.deployments.models import Approval
 from apps.deployments.rollout.changes import changes_between
 from apps.deployments.rollout.policy import Decided
 
+PROJECT = OpenApiParameter("project", OpenApiTypes.STR)
 STATE = OpenApiParameter("state", OpenApiTypes.STR, enum=[*map(str, Decided)], description="Waiting unless given.")
 
 
@@ -71,10 +72,10 @@ class CommentSerializer(Strict):
 @extend_schema_view(
     list=extend_schema(
         operation_id="listApprovals",
-        parameters=[OpenApiParameter("project", OpenApiTypes.STR), STATE],
+        parameters=[PROJECT, STATE],
         responses=ApprovalSerializer(many=True),
     ),
-    retrieve=extend_schema(operation_id="getApproval", responses=ApprovalSerializer),
+    retrieve=extend_schema(operation_id="getApproval", parameters=[PROJECT], responses=ApprovalSerializer),
 )
 class ApprovalViewSet(ServiceViewSet):
     """What rollouts wait for another person to approve."""
@@ -95,23 +96,29 @@ class ApprovalViewSet(ServiceViewSet):
 
     def retrieve(self, request: Request, id: str) -> Response:  # noqa: A002 - as the address names it
         """One approval."""
-        return Response(self._shown(selectors.approval(self.principal, int(id))))
+        return Response(self._shown(self._approval(id)))
 
-    @extend_schema(operation_id="approve", request=CommentSerializer, responses=ApprovalSerializer)
+    @extend_schema(
+        operation_id="approve", parameters=[PROJECT], request=CommentSerializer, responses=ApprovalSerializer
+    )
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, id: str) -> Response:  # noqa: A002
         """Let the rollout go on to the target. Whoever asked for it may not."""
-        row = selectors.approval(self.principal, int(id), Role.DEVELOPER)
+        row = self._approval(id, Role.DEVELOPER)
         services.approve(principal=self.principal, approval=row, comment=self._comment(request))
-        return Response(self._shown(selectors.approval(self.principal, int(id))))
+        return Response(self._shown(self._approval(id)))
 
-    @extend_schema(operation_id="reject", request=CommentSerializer, responses=ApprovalSerializer)
+    @extend_schema(operation_id="reject", parameters=[PROJECT], request=CommentSerializer, responses=ApprovalSerializer)
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, id: str) -> Response:  # noqa: A002
         """Take the rollout back, and say why."""
-        row = selectors.approval(self.principal, int(id), Role.DEVELOPER)
+        row = self._approval(id, Role.DEVELOPER)
         services.reject(principal=self.principal, approval=row, comment=self._comment(request))
-        return Response(self._shown(selectors.approval(self.principal, int(id))))
+        return Response(self._shown(self._approval(id)))
+
+    def _approval(self, number: str, at_least: Role = Role.VIEWER) -> Approval:
+        scope = self.within("rollout__deployment__project")
+        return selectors.approval(self.principal, int(number), at_least, **scope)
 
     def _shown(self, rows: Any, *, many: bool = False) -> Any:
         return ApprovalSerializer(rows, many=many, context={"request": self.request}).data

@@ -56,7 +56,7 @@ class BinPolicyShownSerializer(serializers.Serializer[Policy]):
 
 @extend_schema_view(
     list=extend_schema(operation_id="listBin", parameters=[PROJECT, KIND], responses=BinnedSerializer(many=True)),
-    destroy=extend_schema(operation_id="deleteForGood", parameters=[ID], responses={202: None}),
+    destroy=extend_schema(operation_id="deleteForGood", parameters=[ID, PROJECT], responses={202: None}),
 )
 class BinViewSet(ServiceViewSet):
     """Deleted experiments, runs and logged models."""
@@ -80,15 +80,15 @@ class BinViewSet(ServiceViewSet):
 
         409 where something holds it, as a version that is registered from its files does.
         """
-        row = binned.find(self.principal, pk, Role.ADMIN)
+        row = binned.find(self.principal, pk, Role.ADMIN, **self.within())
         services.delete_for_good(principal=self.principal, row=row)
         return Response(status=202)
 
-    @extend_schema(operation_id="restoreFromBin", parameters=[ID], request=None, responses={204: None})
+    @extend_schema(operation_id="restoreFromBin", parameters=[ID, PROJECT], request=None, responses={204: None})
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
         """Bring something back. 409 once it is being deleted for good."""
-        services.restore(principal=self.principal, row=binned.find(self.principal, pk, Role.DEVELOPER))
+        services.restore(principal=self.principal, row=binned.find(self.principal, pk, Role.DEVELOPER, **self.within()))
         return Response(status=204)
 
     @extend_schema(operation_id="emptyBin", parameters=[PROJECT], request=None, responses={202: None})

@@ -145,7 +145,7 @@ def _version(experiment: Experiment) -> tuple[Any, ...]:
     list=extend_schema(
         operation_id="listRuns", parameters=[*RUN_FILTERS, ORDERING], responses=forms.RunSerializer(many=True)
     ),
-    retrieve=extend_schema(operation_id="getRun", responses=forms.RunDetailSerializer),
+    retrieve=extend_schema(operation_id="getRun", parameters=[PROJECT], responses=forms.RunDetailSerializer),
     create=extend_schema(
         operation_id="launchRuns",
         parameters=[PROJECT, DRY_RUN],
@@ -163,7 +163,7 @@ def _version(experiment: Experiment) -> tuple[Any, ...]:
             200: forms.LaunchPreviewSerializer,
         },
     ),
-    destroy=extend_schema(operation_id="deleteRun", responses={204: None}),
+    destroy=extend_schema(operation_id="deleteRun", parameters=[PROJECT], responses={204: None}),
 )
 class RunViewSet(Ordered):
     """Runs, launched and external."""
@@ -201,7 +201,7 @@ class RunViewSet(Ordered):
     @snapshot()
     def retrieve(self, request: Request, run_id: str) -> Response:
         """One run with its latest values and its attempts."""
-        return self._shown(selectors.run(self.principal, run_id))
+        return self._shown(self._run(run_id))
 
     def create(self, request: Request) -> Response:
         """Launch one run, or those of `{"runs": […]}` or of a `matrix` together: all of them or none."""
@@ -220,26 +220,31 @@ class RunViewSet(Ordered):
 
     def destroy(self, request: Request, run_id: str) -> Response:
         """Mark a run that has ended as deleted; MLflow's API can restore it."""
-        services.delete_run(principal=self.principal, run=selectors.run(self.principal, run_id, Role.DEVELOPER))
+        services.delete_run(principal=self.principal, run=self._run(run_id, Role.DEVELOPER))
         return Response(status=204)
 
-    @extend_schema(operation_id="cancelRun", request=None, responses={202: forms.RunDetailSerializer})
+    @extend_schema(
+        operation_id="cancelRun", parameters=[PROJECT], request=None, responses={202: forms.RunDetailSerializer}
+    )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, run_id: str) -> Response:
         """Ask for a launched run's end."""
-        run = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        run = self._run(run_id, Role.DEVELOPER)
         return self._shown(services.cancel_run(principal=self.principal, run=run), status=202)
 
-    @extend_schema(operation_id="rerunRun", request=None, responses={201: forms.RunDetailSerializer})
+    @extend_schema(
+        operation_id="rerunRun", parameters=[PROJECT], request=None, responses={201: forms.RunDetailSerializer}
+    )
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, run_id: str) -> Response:
         """Launch the same spec again as a new run."""
-        run = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        run = self._run(run_id, Role.DEVELOPER)
         return self._shown(services.rerun(principal=self.principal, run=run), status=201)
 
     @extend_schema(
         operation_id="getRunLog",
         parameters=[
+            PROJECT,
             OpenApiParameter("lines", OpenApiTypes.INT, description="At most 2000."),
             OpenApiParameter("attempt", OpenApiTypes.INT, description="By number; the last one unless given."),
             OpenApiParameter("pod", OpenApiTypes.STR, description="Of several workers; the first one unless given."),
@@ -249,7 +254,7 @@ class RunViewSet(Ordered):
     @action(detail=True)
     def logs(self, request: Request, run_id: str) -> Response:
         """The end of the log: of the pod while it runs, of what was kept afterwards."""
-        run = selectors.run(self.principal, run_id)
+        run = self._run(run_id)
         text = request.query_params.get("lines", "200")
         if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LOG_LINES:
             raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
@@ -259,13 +264,16 @@ class RunViewSet(Ordered):
 
     @extend_schema(
         operation_id="getRunMetrics",
-        parameters=[OpenApiParameter("key", OpenApiTypes.STR, many=True, description="All metrics unless given.")],
+        parameters=[
+            PROJECT,
+            OpenApiParameter("key", OpenApiTypes.STR, many=True, description="All metrics unless given."),
+        ],
         responses=forms.RunMetricsSerializer,
     )
     @action(detail=True)
     def metrics(self, request: Request, run_id: str) -> Response:
         """The curves, each of at most about 2,000 points; of more than 100 metrics 200,000 points in all."""
-        run = selectors.run(self.principal, run_id)
+        run = self._run(run_id)
         keys = request.query_params.getlist("key") or None
         series = [
             {
@@ -275,6 +283,9 @@ class RunViewSet(Ordered):
             for curve in selectors.metric_series(run.pk, keys)
         ]
         return Response(forms.RunMetricsSerializer({"run_id": run.uid, "series": series}).data)
+
+    def _run(self, run_id: str, at_least: Role = Role.VIEWER) -> Run:
+        return selectors.run(self.principal, run_id, at_least, **self.within("experiment__project"))
 
     def _shown(self, run: Run, status: int = 200) -> Response:
         row = selectors.with_attempts(selectors.runs_for_rest(pk=run.pk)).get()
