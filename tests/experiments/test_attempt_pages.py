@@ -160,7 +160,7 @@ def test_the_log_of_a_run_on_a_silent_cluster_says_what_is_kept(
 
 def test_several_pods_are_listed_and_one_is_not(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
     page = page_of(browser, several_workers(experiment, cluster))
-    assert "4 at once" in page and page.count('-abcde">Log<') == 4 and "exit code 7" in page
+    assert "4 workers" in page and page.count('-abcde">Log<') == 4 and "exit code 7" in page
     assert 'id="attempt-1"' not in page_of(browser, canceled_with_log(experiment, cluster))
 
 

@@ -191,6 +191,9 @@ def test_an_attempt_is_where_the_last_of_its_workers_is() -> None:
     assert decided(S.QUEUED, job(*others, MADE), workers=3)[1] == S.STARTING
     assert decided(S.STARTING, job(*others, pod(name="w-2")), workers=3)[1] == S.RUNNING
     assert decided(S.RUNNING, job(*others, ENDED_WELL), workers=3)[1] == S.RUNNING
+    decision = decide(Facts(S.QUEUED, True, workers=3), job(*others, WAITS), NOW)
+    assert decision.message.startswith("Of 3 workers 2 run and 1 waits ("), decision.message
+    assert decision.started_at is not None, "of a run some workers of which run it is no secret that it has started"
 
 
 def test_the_first_worker_that_failed_explains_and_not_those_that_were_stopped_for_it() -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.selectors.visibility import Visibility
+from apps.clusters.why.facts import INDEX
 from apps.experiments.decision import Facts, decide, see
 from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.pages.whys import how_it_failed, whys_of
@@ -94,6 +95,26 @@ def test_a_run_that_waits_says_the_same_as_its_pod_here_and_on_the_overview(
     overview = page_of(browser, "/p/demo/")
     assert f'class="because">{sentence}' in overview, "among what needs somebody"
     assert "Nothing runs now" in overview, "what waits does not run"
+
+
+def test_of_several_workers_it_is_told_how_many_run_and_which_wait_and_none_waits_for_its_own_job(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(experiment, cluster, spec={**SPEC, "workers": 3})
+    shared = {"run": str(run.pk), "owner_kind": "Job", "owner_name": f"run-{run.pk}-1", "labels": {INDEX: "0"}}
+    runs = factories.pod(cluster, experiment.project, node_name="gpu-1", requests_gpus={GPU: 2}, **shared)
+    waits = waiting_pod(run, cluster)
+    Pod.objects.filter(pk=waits.pk).update(**shared | {"labels": {INDEX: "1"}})
+    other = factories.cluster("other", nodes=1)
+    Node.objects.filter(cluster=other).update(allocatable_gpus={GPU: 8}, allocatable_gpu=8)
+    sentence = f"Of 3 workers 1 runs and 2 wait ({waits.name}). Waiting: no node has 4 free nvidia.com/gpu"
+    page = page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert f"{sentence}; none is free on gke-eu." in page and "would fit" not in page
+    Pod.objects.filter(pk=runs.pk).update(requests_gpus={GPU: 4})
+    assert f"Let fewer of its pods run at once: one of them, {runs.name}, holds 4" in page_of(
+        browser, f"/p/demo/runs/{run.uid}/"
+    )
+    assert f'class="because">{sentence}' in page_of(browser, "/p/demo/")
 
 
 def test_a_run_whose_pod_is_refused_by_a_quota_says_so(

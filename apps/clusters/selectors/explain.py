@@ -17,7 +17,7 @@ from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused, together
-from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
+from apps.clusters.why.facts import INDEX, EventFacts, Holder, NodeFacts
 from apps.clusters.why.observe import facts_of
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
@@ -58,7 +58,9 @@ def explain_pods(
     nodes = _nodes_of(unwell, homeless, sight, set(others))
     whys: dict[str, Why] = {}
     for pod in unwell:
-        about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], others)
+        # Where one of several pods would fit, the others might not.
+        roomy = {} if INDEX in pod.labels else others
+        about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], roomy)
         why = explain(facts[pod.uid], about, now)
         if why is not None:
             whys[pod.uid] = why
@@ -145,7 +147,12 @@ def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
         created_at=pod.created_at,
         started_at=pod.started_at,
         of_run=bool(pod.run),
+        owner=_owner(pod),
     )
+
+
+def _owner(pod: Pod) -> str:
+    return f"{pod.namespace}/{pod.owner_name}"
 
 
 def _asks_why(pod: Pod, cluster: Cluster) -> bool:
@@ -246,11 +253,12 @@ def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tup
     rows = Pod.objects.present().filter(cluster__in=clusters, owner_kind="Job").exclude(phase__in=ENDED)
     if not sight.everything:
         rows = rows.filter(project__in=sight.projects)
-    columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b")
+    columns = ("cluster_id", "namespace", "name", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b")
     by_node: dict[tuple[int, str], list[Holder]] = defaultdict(list)
     for pod in rows.exclude(node_name="").only(*columns, "requests_gpu", "requests_gpus")[:MAX_HOLDERS]:
         amounts = {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, "pods": 1, **_gpus(pod)}
-        by_node[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
+        holder = Holder(pod.owner_name, amounts, _owner(pod), pod.name)
+        by_node[pod.cluster_id, pod.node_name].append(holder)
     return {key: tuple(holders) for key, holders in by_node.items()}
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# What Kubernetes marks the pods with that are one of several of their Job.
+INDEX = "batch.kubernetes.io/job-completion-index"
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -80,10 +83,13 @@ class Condition:
 
 @dataclass(frozen=True)
 class Holder:
-    """Something that holds a resource on a node and that the viewer may know: `name` says what it is to people."""
+    """A pod that holds a resource on a node until its owner ends, and that the viewer may know: `name` says to people
+    what its owner is, `owner` tells owners of all namespaces apart."""
 
     name: str
     amounts: Mapping[str, int]
+    owner: str = ""
+    pod: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,8 @@ class PodFacts:
     deleted: bool = False
     created_at: datetime | None = None
     started_at: datetime | None = None
+    owner: str | None = None
+    """What owns it, in the words of `Holder`."""
     log_line: str = ""
     of_run: bool = False
     overran: bool = False

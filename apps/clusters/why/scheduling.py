@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from apps.clusters.quantities.words import amount, bare, listed, more, needed, plural
 from apps.clusters.why.exclusions import LABELS, Refusals, causes, left_out, parse, shut, what_to_do
-from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts, held, is_counted, is_gpu
+from apps.clusters.why.facts import ClusterFacts, Holder, NodeFacts, PodFacts, held, is_counted, is_gpu
 from apps.clusters.why.holds import gated
 from apps.clusters.why.result import Evidence, Why, said, stop
 
@@ -103,7 +103,9 @@ def _sentence(gap: Gap, pod: PodFacts, cluster: ClusterFacts) -> str:
         largest = bare(gap.resource, gap.largest)
         return f"Waiting: {no_node} has {amount(gap.resource, gap.asked)}; the largest has {largest}."
     free = bare(gap.resource, gap.free)
-    none = f"the largest gap is {free} on {gap.node}" if gap.free else "none is free anywhere"
+    others = any(node.free(gap.resource) for node in cluster.nodes)
+    taken = "none of theirs is free" if others else f"none is free on {cluster.name}"
+    none = f"the largest gap is {free} on {gap.node}" if gap.free else taken
     return f"Waiting: {no_node} has {needed(gap.resource, gap.asked)}; {none}."
 
 
@@ -116,22 +118,20 @@ def _next(gap: Gap, pod: PodFacts, nodes: list[NodeFacts], cluster: ClusterFacts
         ),
         "",
     )
-    return f"{_ways_out(gap, nodes, back)}{_elsewhere(cluster)}"
+    return f"{_ways_out(gap, nodes, back, pod.owner)}{_elsewhere(cluster)}"
 
 
-def _ways_out(gap: Gap, nodes: list[NodeFacts], back: str) -> str:
+def _ways_out(gap: Gap, nodes: list[NodeFacts], back: str, owner: str | None) -> str:
     less = min(gap.largest, gap.free) if back else gap.largest
     if gap.largest < gap.asked:
         otherwise = back or "have a larger node added: waiting does not help"
         ways = [f"ask for at most {amount(gap.resource, less)}", otherwise] if less else [otherwise]
         return f"{_capital(', or '.join(ways))}."
-    holder = _who_ends(gap, nodes)
-    wait = (
-        f"wait for {holder} to end"
-        if holder
-        else f"wait until {more(gap.resource, gap.asked - gap.free)} on {gap.node}"
-    )
-    if gap.resource == "pods" and not holder:
+    holder = _who_ends(gap, nodes, owner)
+    wait = f"wait until {more(gap.resource, gap.asked - gap.free)} on {gap.node}"
+    if holder is not None:
+        wait = _beside(holder, gap) if holder.owner == owner else f"wait for {holder.name} to end"
+    elif gap.resource == "pods":
         wait = f"wait until a pod on {gap.node} ends"
     ways = [f"ask for at most {amount(gap.resource, gap.free)}"] if gap.free and gap.resource != "pods" else []
     return f"{_capital(', or '.join([*ways, wait, *([back] if back else [])]))}."
@@ -141,15 +141,26 @@ def _capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def _who_ends(gap: Gap, nodes: list[NodeFacts]) -> str:
-    """The one holder whose end alone makes room, the smallest first."""
+def _who_ends(gap: Gap, nodes: list[NodeFacts], owner: str | None) -> Holder | None:
+    """The one holder whose end alone makes room, the smallest first; another pod of the same owner only where no other
+    would do."""
     enough = [
-        (held(holder.amounts, gap.resource), holder.name)
+        holder
         for node in nodes
         for holder in node.holders
         if node.free(gap.resource) + held(holder.amounts, gap.resource) >= gap.asked
     ]
-    return min(enough)[1] if enough else ""
+    return min(
+        enough,
+        key=lambda each: (each.owner == owner, held(each.amounts, gap.resource), each.name),
+        default=None,
+    )
+
+
+def _beside(holder: Holder, gap: Gap) -> str:
+    """The way out of a pod whose own fellow holds what it waits for."""
+    has = amount(gap.resource, held(holder.amounts, gap.resource))
+    return f"let fewer of its pods run at once: one of them, {holder.pod}, holds {has} until it ends"
 
 
 def _elsewhere(cluster: ClusterFacts) -> str:

@@ -8,6 +8,7 @@ from apps.clusters.observed import absence
 from apps.clusters.why.ended import OVERRAN
 from apps.experiments.decision.causes import DEADLINE, DISRUPTED, NODE_LOST, START_ERRORS
 from apps.experiments.decision.sight import SUCCEEDING, JobSeen, PodSeen
+from apps.experiments.decision.workers import of_several
 from apps.experiments.states import AttemptState
 
 # A registry may be away for a moment; after this long the attempt has failed rather than "is starting" for ever.
@@ -221,9 +222,11 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     elif state == _S.STARTING or any(pod.silent for pod in pods):
         # Why a pod is not made is told by an event alone; a watch of the pod doesn't show it.
         recheck = STARTING_SECONDS
-    started = _started(job) if state == _S.RUNNING else None
+    started = _started(job)
     told = shown.passing or shown.message
     message = told if facts.workers == 1 or not told else f"{shown.name}: {told}"
+    several = of_several([(pod.name, pod.state) for pod in pods], facts.workers)
+    message = " ".join(filter(None, (several, message)))
     if job.suspended:
         return Decision(state=state, reason="Suspended", message=job.suspended, started_at=started, recheck=recheck)
     reason = shown.reason or ("Terminating" if shown.passing else "")

@@ -10,7 +10,7 @@ from apps.clusters.observed.podhealth import disruption_of, lasting_of, pod_heal
 from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import admission
 from apps.clusters.why.ended import OVERRAN
-from apps.clusters.why.facts import NodeFacts
+from apps.clusters.why.facts import INDEX, NodeFacts
 from apps.clusters.why.holds import suspended
 from apps.clusters.why.result import said, stop
 from apps.clusters.why.runtime import no_sandbox
@@ -20,7 +20,6 @@ from apps.experiments.specs.code import STEP
 
 Object = Mapping[str, Any]
 
-INDEX = "batch.kubernetes.io/job-completion-index"
 # Reasons of a container that waits to be made.
 _MAKING = frozenset({"ContainerCreating", "PodInitializing"})
 # Conditions by which a Job's controller decides while it waits for the last pods to end.

@@ -18,6 +18,7 @@ from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence
 from apps.core.states import Health
 from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
+from apps.experiments.decision.workers import of_several
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
@@ -48,7 +49,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
         return why
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
-        why = explain_pod(pod, sight=sight, log_line=_last_line(last))
+        why = _of_several(run, last, pods, explain_pod(pod, sight=sight, log_line=_last_line(last)))
         if why is not None or (run.state not in FAILURES and pod.deleted_at is None):
             return why
     if run.state in FAILURES:
@@ -82,7 +83,11 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     places = {pk: place for pk, last in attempts.items() if pk not in present and (place := _place(last))}
     refusals = explain_absent(places.values(), "Job", waiting_for=WAITING_FOR) if places else {}
     reasons = {pk: refusals[place] for pk, place in places.items() if place in refusals}
-    reasons |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
+    for run in waiting:
+        told_by = telling.get(run.pk)
+        why = whys.get(told_by.uid) if told_by is not None else None
+        if why := _of_several(run, attempts.get(run.pk), by_run.get(run.pk, ()), why):
+            reasons[run.pk] = why
     reasons |= {run.pk: why for run in waiting if (why := _held(run) or _decided(run, attempts.get(run.pk)))}
     return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
@@ -99,14 +104,35 @@ def _homeless(run: Run) -> Why | None:
 
 def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
     """The pod of the last attempt that says most: the newest, and among several workers the first that is unwell."""
-    if last is None:
-        return None
-    # A pod elsewhere that carries the run's number is another Flotilla's.
-    here = [pod for pod in pods if (pod.cluster_id, pod.namespace) == (last.cluster_id, last.namespace)]
-    own = [pod for pod in here if pod.owner_name in ("", last.job_name)]
-    if int(run.spec.get("workers") or 1) == 1:
+    own = _own(last, pods)
+    if _workers(run) == 1:
         return own[0] if own else None
     return min([pod for pod in own if pod.deleted_at is None] or own, key=_ill, default=None)
+
+
+def _own(last: Attempt | None, pods: Sequence[Pod]) -> list[Pod]:
+    """The pods of the last attempt: one elsewhere that carries the run's number is another Flotilla's."""
+    if last is None:
+        return []
+    here = [pod for pod in pods if (pod.cluster_id, pod.namespace) == (last.cluster_id, last.namespace)]
+    return [pod for pod in here if pod.owner_name in ("", last.job_name)]
+
+
+def _workers(run: Run) -> int:
+    return int(run.spec.get("workers") or 1)
+
+
+def _of_several(run: Run, last: Attempt | None, pods: Sequence[Pod], why: Why | None) -> Why | None:
+    """What one of several workers says, beside how many of them run."""
+    if why is None or _workers(run) == 1:
+        return why
+    states = [(pod.name, _state(pod)) for pod in _own(last, pods) if pod.deleted_at is None]
+    several = of_several(states, _workers(run))
+    return replace(why, sentence=f"{several} {why.sentence}") if several else why
+
+
+def _state(pod: Pod) -> str:
+    return {"Pending": "Starting" if pod.node_name else "Queued"}.get(pod.phase, pod.phase)
 
 
 def _ill(pod: Pod) -> tuple[bool, float, bool, bool]:

@@ -170,12 +170,26 @@ KINDS = NodeFacts("mixed", {GPU: 8, "nvidia.com/mig-1g.5gb": 7}, {GPU: 2, "nvidi
 BOTH = {"cpu": 6000, GPU: 1}
 CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 TEAM = {"key": "team", "value": "vision", "effect": "NoSchedule"}
+OWN = [node("n1", gpu=4, used=4, holders=(Holder("run-9", {"gpu": 4}, "demo/run-9", "run-9-y"),))]
 SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
     (
         pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
         cluster(node("n1", gpu=4, used=4), elsewhere=("eks-us",)),
-        "Waiting: no node has 4 free nvidia.com/gpu; none is free anywhere.",
+        "Waiting: no node has 4 free nvidia.com/gpu; none is free on gke-eu.",
         "Wait until 4 more nvidia.com/gpu are free on n1. It would fit on eks-us.",
+    ),
+    # What its own Job's other pods hold is let go only by the Job itself; another's comes first.
+    (
+        pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", owner="demo/run-9"),
+        cluster(*OWN),
+        "Waiting: no node has 4 free nvidia.com/gpu; none is free on gke-eu.",
+        "Let fewer of its pods run at once: one of them, run-9-y, holds 4 nvidia.com/gpu until it ends.",
+    ),
+    (
+        pending("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.", owner="demo/run-9"),
+        cluster(*OWN, node("n2", gpu=8, used=8, holders=(Holder("run-9", {"gpu": 8}, "other/run-9", "run-9-z"),))),
+        "Waiting: no node has 4 free nvidia.com/gpu; none is free on gke-eu.",
+        "Wait for run-9 to end.",
     ),
     (
         pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
@@ -256,7 +270,7 @@ SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
     (
         pending("0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s)."),
         cluster(node("big", gpu=8, ready=False), node("n1", gpu=8, used=8)),
-        "Waiting: no node that may take it has 4 free nvidia.com/gpu; none is free anywhere.",
+        "Waiting: no node that may take it has 4 free nvidia.com/gpu; none of theirs is free.",
         "Wait until 4 more nvidia.com/gpu are free on n1, or bring big back: it is not ready and has room.",
     ),
     # Newer schedulers don't name taints: the nodes do.
