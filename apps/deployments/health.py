@@ -348,6 +348,11 @@ def has_lost(
     )
 
 
+def ready_text(ready: int, wanted: int, health: str) -> str:
+    """ "2 of 3 replicas ready"; where a cluster can't be asked, of those it is not known whether they are."""
+    return f"{ready} of {wanted} replicas {'known to be ' if health == Health.UNKNOWN else ''}ready"
+
+
 def lost_message(wanted: int, ready: int, failing: int) -> str:
     """ "2 of 3 ready." While a heal lasts; what is ready may be in trouble all the same."""
     trouble = f", but {failing} in trouble" if ready >= wanted and failing else ""

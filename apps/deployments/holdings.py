@@ -3,6 +3,7 @@
 from apps.core import audit
 from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
+from apps.deployments.health import ready_text
 from apps.deployments.models import Deployment, MetricsSource, Placement, Target
 from apps.deployments.services.observing import record_gone
 
@@ -19,7 +20,7 @@ def holdings(cluster_id: int) -> list[Holding]:
             served.count(),
             tuple(
                 f"{each.deployment.project.name}/{each.deployment.name} "
-                f"({each.ready_replicas} of {each.wanted_replicas} replicas ready, {each.target.name})"
+                f"({ready_text(each.known_ready, each.wanted_replicas, each.health)}, {each.target.name})"
                 for each in rows[:NAMES_SHOWN]
             ),
             blocks=True,

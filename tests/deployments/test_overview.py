@@ -104,6 +104,7 @@ def test_only_what_is_on_a_target_that_can_not_be_asked_is_greyed() -> None:
     assert "stale" not in squares.pop("calm-pod") and squares and all("stale" in each for each in squares.values())
     [row] = serving(Scope(Principal(user=User.objects.get(username="root")), project))
     assert not row.unheard and any(square["stale"] for square in row.replicas)
+    assert row.apart.endswith(" on a target that can't be asked") and row.ready == "0 of 1"
     assert [square["stale"] for square in row.replicas if square["name"] == "calm-pod"] == [False]
 
 

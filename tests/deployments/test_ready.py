@@ -56,7 +56,7 @@ def deployment(places: list[Placement]) -> Deployment:
          "5 of 5 ready; 2 on a target that can't be asked"),
         ([place(4, OLD), place(1, {1: (1, 1, 0)}, lost=True), place(1, {1: (1, 1, 1)}, lost=True)], 4,
          "4 of 4 ready; 1 on 2 targets that can't be asked"),
-        ([place(4, OLD, lost=True)], 4, "4 of 4 ready when last seen"),
+        ([place(4, OLD, lost=True)], 0, "4 of 4 ready when last seen"),
     ],
 )  # fmt: skip
 def test_what_is_on_a_cluster_that_is_away_is_not_counted_as_ready(

@@ -433,6 +433,8 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
             digits.refresh_from_db()
             assert digits.health == health, write
             assert (digits.health_since != long_ago) is dates_anew, (write, reason)
+            known = 0 if health is Health.UNKNOWN else place_of(digits).ready_replicas
+            assert (place_of(digits).known_ready, digits.ready_replicas) == (known, known), write
 
 
 @pytest.mark.parametrize("ready", [True, False])

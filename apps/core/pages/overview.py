@@ -160,14 +160,14 @@ class RoomRow:
 class ServingRow:
     """A deployment with its replicas, each a square (name, state, url, detail, young, stale).
 
-    `unheard`: nothing is known now of any of them.
+    `ready`: "2 of 2", and `apart` what of it is only as last seen; `unheard`: nothing is known now of any of them.
     """
 
     name: str
     sub: str
     state: str
-    ready: int
-    wanted: int
+    ready: str
+    apart: str = ""
     replicas: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     unheard: bool = False

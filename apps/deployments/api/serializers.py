@@ -19,6 +19,7 @@ from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import parse_strategy
 
 AS_CALLED = "Paused and RollingBack: a rollout that fares well does not move on."
+KNOWN_READY = "How many are known to be ready: what lies on a cluster that can't be asked is none of them."
 OF_ONE = "Of the only placement; null where there are several."
 
 
@@ -175,6 +176,7 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
     namespace = serializers.CharField(source="target.namespace")
     environment = serializers.CharField(source="target.environment")
     replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for.")
+    ready_replicas = serializers.IntegerField(source="known_ready", help_text=KNOWN_READY)
     revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     coming_revision = serializers.IntegerField(source="coming.number", default=None, allow_null=True)
     traffic = TrafficSerializer(source="had_traffic")
@@ -216,6 +218,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         source="only.target.environment", default=None, allow_null=True, help_text=OF_ONE
     )
     replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for, on all targets.")
+    ready_replicas = serializers.IntegerField(help_text=KNOWN_READY)
     revision = serializers.IntegerField(source="current.number", default=None, allow_null=True)
     stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     model = serializers.SerializerMethodField()

@@ -129,7 +129,7 @@ class Deployment(Observed):
     def is_unheard(self) -> bool:
         """Whether nothing is known now of any of its replicas: where one target is lost, the others' are."""
         places = self.places
-        return bool(places) and all(place.health == Health.UNKNOWN for place in places)
+        return bool(places) and all(place.is_lost for place in places)
 
     @property
     def following(self) -> Follow | None:
@@ -206,6 +206,16 @@ class Placement(Observed):
 
     def __str__(self) -> str:
         return f"{self.deployment} on {self.target}"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its cluster can't be asked, so that what is known of it is what was last seen."""
+        return self.health == Health.UNKNOWN
+
+    @property
+    def known_ready(self) -> int:
+        """How many replicas are ready now, as far as that is known: none while the cluster can't be asked."""
+        return 0 if self.is_lost else self.ready_replicas
 
     @property
     def as_of(self) -> datetime | None:

@@ -23,6 +23,7 @@ class Observed(models.Model):
     health_since = models.DateTimeField(default=timezone.now, editable=False)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
+    # Of a placement, as Kubernetes said it last; of a deployment, those that are known to be ready now.
     ready_replicas = models.PositiveIntegerField(default=0)
     # How many replicas somebody else wants instead of `desired_replicas`, and who: an autoscaler, the schedule, or
     # another field manager of the number; null and "" where nobody does.

@@ -19,6 +19,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Follow, MetricsSource, Revision, Rollout, Target
+from apps.deployments.pages.ready import ready_of
 from apps.deployments.pages.rolling import bars_of
 from apps.deployments.pages.rows import coming_of, rollout_stands, who
 from apps.deployments.pages.stepper import is_plain
@@ -302,8 +303,8 @@ def serving(scope: Scope) -> list[ServingRow]:
             row.name,
             _sub(row),
             row.word,
-            row.ready_replicas,
-            row.wanted_replicas,
+            ready.count,
+            ready.apart,
             [
                 {**square, "url": _url(row), "stale": place.health == Health.UNKNOWN}
                 for place in row.places
@@ -313,6 +314,7 @@ def serving(scope: Scope) -> list[ServingRow]:
             row.is_unheard,
         )
         for row in rows
+        for ready in (ready_of(row),)
     ]
 
 

@@ -4,7 +4,6 @@ the others. Pure."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from apps.core.states import Health
 from apps.deployments.models import Deployment, Placement
 from apps.deployments.models.observed import Observed
 from apps.deployments.rollout.traffic import actual_weight
@@ -33,21 +32,21 @@ LAST_SEEN = "when last seen"
 def ready_of(deployment: Deployment) -> Ready:
     """The same over all targets."""
     places = deployment.places
-    lost = [place for place in places if is_lost(place)]
+    lost = [place for place in places if place.is_lost]
     if lost and len(lost) == len(places):
         return Ready(_count(places), LAST_SEEN)
     if not lost:
         return Ready(_count([deployment]), "")
     where = "a target" if len(lost) == 1 else f"{len(lost)} targets"
     count = sum(place.ready_replicas for place in lost)
-    return Ready(_count(place for place in places if not is_lost(place)), f"{count} on {where} that can't be asked")
+    return Ready(_count(place for place in places if not place.is_lost), f"{count} on {where} that can't be asked")
 
 
 def ready_of_revision(deployment: Deployment, number: int) -> Ready:
     """The same of one revision, by what was observed of it on each target."""
     places = deployment.places
-    lost = [place for place in places if is_lost(place)]
-    heard = [place for place in places if not is_lost(place)]
+    lost = [place for place in places if place.is_lost]
+    heard = [place for place in places if not place.is_lost]
     ready, _ = there = _observed(lost, number)
     if not heard:
         return Ready(_of(there), LAST_SEEN)
@@ -68,13 +67,13 @@ def _of(counted: tuple[int, int]) -> str:
 
 def ready_on(place: Placement) -> Ready:
     """The same of one target."""
-    return Ready(_count([place]), LAST_SEEN if is_lost(place) else "")
+    return Ready(_count([place]), LAST_SEEN if place.is_lost else "")
 
 
 def revision_on(place: Placement) -> str:
     """What else than `stable` was last seen on a target that can't be asked, and shall not be there: ", and 2 of
     revision 2 (50 % of the requests) until it is back"; "" for nothing."""
-    if not is_lost(place):
+    if not place.is_lost:
         return ""
     wanted = {each.number for each in (place.stable, place.coming) if each is not None}
     left = [entry for entry in place.observed if entry["existing"] and entry["revision"] not in wanted]
@@ -88,11 +87,6 @@ def revision_on(place: Placement) -> str:
         had = f" ({share} % of the requests)" if share else ""
         named.append(f"{entry['existing']} of revision {entry['revision']}{had}")
     return f", and {' and '.join(named)} until it is back" if named else ""
-
-
-def is_lost(place: Placement) -> bool:
-    """Whether its cluster can't be asked, so that what is known of it is what was last seen."""
-    return place.health == Health.UNKNOWN
 
 
 def _count(of: Iterable[Observed]) -> str:

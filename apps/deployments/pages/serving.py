@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from apps.core.pages import nav
 from apps.deployments import selectors
+from apps.deployments.health import ready_text
 from apps.experiments.registry.served import Serving
 
 
@@ -14,7 +15,7 @@ def serving(versions: Collection[int]) -> list[Serving]:
             version=version,
             name=deployment.name,
             state=deployment.health,
-            note=f"{deployment.ready_replicas} of {deployment.wanted_replicas} replicas ready",
+            note=ready_text(deployment.ready_replicas, deployment.wanted_replicas, deployment.health),
             url=nav.link("deployments:detail", deployment.project.name, deployment.name),
         )
         for version, deployment in selectors.served_versions(versions)

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from apps.deployments.models import Deployment, Placement, Revision, Rollout
 from apps.deployments.pages.mirrors import had_by, mirrored
-from apps.deployments.pages.ready import is_lost
 from apps.deployments.pages.rolling import Step
 from apps.deployments.pages.stepper import percent
 from apps.deployments.pages.waves import Waves
@@ -109,8 +108,8 @@ def _notes(places: Sequence[Placement]) -> list[str]:
     previews = sorted({place.had_traffic.preview for place in places if place.had_traffic.preview is not None})
     notes += [f"revision {number} in preview" for number in previews]
     notes += sorted({_copied(place, place.coming) for place in places if place.mirror and place.coming is not None})
-    if any(is_lost(place) for place in places):
-        notes.append("as last seen" if all(is_lost(place) for place in places) else "in part as last seen")
+    if any(place.is_lost for place in places):
+        notes.append("as last seen" if all(place.is_lost for place in places) else "in part as last seen")
     return notes
 
 

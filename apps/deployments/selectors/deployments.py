@@ -29,6 +29,7 @@ from apps.clusters.usage.workloads import Maker
 from apps.core.access import Principal, get_scoped
 from apps.core.models import Project
 from apps.core.states import Health, Role
+from apps.deployments.health import ready_text
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.states import UNFINISHED, DeploymentState
@@ -138,7 +139,7 @@ def users_of_versions(versions: Collection[int]) -> list[str]:
         state=DeploymentState.ACTIVE,
     )
     return [
-        f"deployment {row.name} ({row.ready_replicas} of {row.wanted_replicas} replicas ready)"
+        f"deployment {row.name} ({ready_text(row.ready_replicas, row.wanted_replicas, row.health)})"
         for row in rows.order_by("name")
     ]
 

@@ -242,7 +242,8 @@ def follow_cluster(cluster: Cluster) -> None:
         }
         Placement.objects.filter(pk__in=[pk for pk, _, _ in places]).update(**words)
         counted = deployments.annotate(count=Count("placements"))
-        Deployment.objects.filter(pk__in=counted.filter(count=1).values("pk")).update(**words)
+        alone = Deployment.objects.filter(pk__in=counted.filter(count=1).values("pk"))
+        alone.update(**words, ready_replicas=0)
         # The others, and rollouts, are looked at one by one.
         rolls = Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
         more = counted.filter(Q(count__gt=1) | rolls).values_list("pk", flat=True)

@@ -21,8 +21,6 @@ def sum_up(deployment: Deployment, rollout: Rollout | None = None) -> bool:
     fares_well = verdict.health in (Health.HEALTHY, Health.SUSPENDED)
     if rollout is not None and (fares_well or (verdict.health == Health.PROGRESSING and _says_more(rollout, places))):
         verdict = Verdict(Health.PROGRESSING, "RollingOut", rollout.message)
-    # What was ready on a cluster that is away is not known to be so now; where all are, it is told with its age.
-    asked = [place for place in places if place.health != Health.UNKNOWN]
     seen = [place.observed_at for place in places if place.observed_at is not None]
     scalers = list(dict.fromkeys(place.scaled_by for place in places if place.scaled_by))
     has_followed = all(place.observed_generation == place.generation for place in places)
@@ -32,7 +30,7 @@ def sum_up(deployment: Deployment, rollout: Rollout | None = None) -> bool:
         "health": verdict.health,
         "reason": verdict.reason,
         "message": verdict.message,
-        "ready_replicas": sum(place.ready_replicas for place in asked or places),
+        "ready_replicas": sum(place.known_ready for place in places),
         "scaled_to": sum(place.wanted_replicas for place in places) if scalers else None,
         "scaled_by": ", ".join(scalers)[:300],
         "observed": observed_together(parts),
