@@ -18,17 +18,9 @@ from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Target
 from apps.deployments.pages import panels
-from apps.deployments.pages.overview import (
-    ATTENTION_ROWS,
-    SERVING_ROWS,
-    SQUARES,
-    attention,
-    edited,
-    rollout_row,
-    serving,
-    tiles,
-)
+from apps.deployments.pages.overview import ATTENTION_ROWS, attention, edited, rollout_row, tiles
 from apps.deployments.pages.replicas import parse_by
+from apps.deployments.pages.servingcard import SERVING_ROWS, SQUARES, serving
 from tests import factories
 
 pytestmark = pytest.mark.django_db

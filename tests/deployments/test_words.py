@@ -13,7 +13,8 @@ from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.health import WORDS
 from apps.deployments.models import Deployment, Placement, Rollout, Target
-from apps.deployments.pages.overview import find, serving
+from apps.deployments.pages.overview import find
+from apps.deployments.pages.servingcard import serving
 from apps.deployments.states import DeploymentState, RolloutState
 
 pytestmark = pytest.mark.django_db

@@ -14,14 +14,14 @@ from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, objects, search
 from apps.core.pages import overview as page
-from apps.core.pages.overview import Attention, Replicas, RolloutRow, Scope, Section, ServingRow, Tile
+from apps.core.pages.overview import Attention, Replicas, RolloutRow, Scope, Section, Tile
 from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Follow, MetricsSource, Revision, Rollout, Target
-from apps.deployments.pages.ready import ready_of
+from apps.deployments.models import Deployment, Follow, MetricsSource, Rollout, Target
 from apps.deployments.pages.rolling import bars_of
-from apps.deployments.pages.rows import coming_of, rollout_stands, who
+from apps.deployments.pages.rows import rollout_stands, who
+from apps.deployments.pages.servingcard import serving, targets_text
 from apps.deployments.pages.stepper import is_plain
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
@@ -31,8 +31,6 @@ ATTENTION_ROWS = 8
 # So many deployments in trouble are compared, to tell together what is the same.
 COMPARED = 60
 ROLLOUT_ROWS = 20
-SERVING_ROWS = 8
-SQUARES = 60
 # What is told of deployments in trouble.
 _COMPARED_BY = (
     *("name", "health", "health_since", "reason", "message"),
@@ -289,76 +287,6 @@ def _new_replicas(row: Deployment, rollout: Rollout) -> Replicas:
     there = row.observed if any(entry["revision"] == number for entry in row.observed) else [nothing, *row.observed]
     bar = next(each for each in bars_of(there, coming, row.wanted_replicas) if each.revision == number)
     return Replicas(bar.ready_share, bar.unready_share, bar.wanted_share, bar.said)
-
-
-def serving(scope: Scope) -> list[ServingRow]:
-    """Deployments with a square for each replica, the worst first: two queries more, however many there are."""
-    rows = list(selectors.worst_first(selectors.deployments(project=scope.project))[:SERVING_ROWS])
-    comes = {place.pk: coming_of(row) for row in rows for place in row.places}
-    squares: dict[int, list[dict[str, Any]]] = {}
-    for pod in selectors.first_pods_of(rows, each=SQUARES):
-        squares.setdefault(pod.placement, []).append(_square(pod, comes[pod.placement]))
-    return [
-        ServingRow(
-            row.name,
-            _sub(row),
-            row.word,
-            ready.count,
-            ready.apart,
-            [
-                {**square, "url": _url(row), "stale": place.health == Health.UNKNOWN}
-                for place in row.places
-                for square in squares.get(place.pk, [])
-            ],
-            _url(row),
-            row.is_unheard,
-        )
-        for row in rows
-        for ready in (ready_of(row),)
-    ]
-
-
-def _sub(row: Deployment) -> str:
-    return " · ".join(part for part in (_served(row), targets_text(row)) if part)
-
-
-def _served(row: Deployment) -> str:
-    """The model version that serves, and the one that is being rolled out or taken back beside it."""
-    rollout = row.under_way
-    wanted = _version(row.current)
-    if rollout is None or rollout.from_revision is None:
-        return wanted
-    before, coming = _version(rollout.from_revision), _version(rollout.to_revision)
-    if before == coming:
-        # Another image or size of the same model.
-        numbers = f"revision {rollout.to_revision.number} {_GOES[rollout.state == RolloutState.ROLLING_BACK]}"
-        return f"{before}, {numbers}" if before else numbers
-    came = f"version {coming.rpartition(' ')[2]}" if _name(before) == _name(coming) else coming
-    return f"{before}, {came or 'another server'} {_GOES[rollout.state == RolloutState.ROLLING_BACK]}"
-
-
-_GOES = {False: "is coming", True: "is taken back"}
-
-
-def _version(revision: Revision | None) -> str:
-    """ "digits version 4"; "" where no registered model is served."""
-    model = revision.spec.get("model") if revision is not None else None
-    return f"{model['name']} version {model['version']}" if model else ""
-
-
-def _name(version: str) -> str:
-    return version.partition(" version ")[0]
-
-
-def targets_text(row: Deployment) -> str:
-    """ "eu-production", or "3 targets"."""
-    places = row.places
-    return places[0].target.name if len(places) == 1 else f"{len(places)} targets"
-
-
-def _square(pod: selectors.Square, coming: str) -> dict[str, Any]:
-    young = bool(coming) and pod.revision == coming
-    return {"name": pod.name, "state": pod.health, "detail": pod.said, "young": young}
 
 
 def count(principal: Principal, project: Project | None) -> nav.Count | None:
