@@ -35,7 +35,7 @@ from apps.experiments.models import (
     Run,
     Tag,
 )
-from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
+from apps.experiments.states import FAILURES, NOT_RUNNING, UNSETTLED, RunKind, RunState
 from apps.experiments.tracking.curves import Point, curves
 
 # How much of a log's end a page reads that quotes its last lines.
@@ -60,6 +60,7 @@ def experiments(**scope: Any) -> QuerySet[Experiment]:
             # Counted by the index alone (`run_by_state`), which has no primary key.
             run_count=Subquery(runs.annotate(n=Count("*")).values("n")),
             active_count=Subquery(runs.filter(state__in=UNSETTLED).annotate(n=Count("*")).values("n")),
+            resting_count=Subquery(runs.filter(state__in=NOT_RUNNING).annotate(n=Count("*")).values("n")),
             failed_count=Subquery(runs.filter(state__in=FAILURES).annotate(n=Count("*")).values("n")),
             last_run_at=Subquery(newest.values("created_at")[:1]),
         )
@@ -71,6 +72,7 @@ def counts_of(target: Experiment) -> dict[str, int]:
     return Run.objects.filter(experiment=target, deleted_at=None).aggregate(
         run_count=Count("*"),
         active_count=Count("state", filter=Q(state__in=UNSETTLED)),
+        resting_count=Count("state", filter=Q(state__in=NOT_RUNNING)),
         failed_count=Count("state", filter=Q(state__in=FAILURES)),
     )
 

@@ -82,6 +82,8 @@ ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.CAN
 SETTLED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.LOST})
 """States that nothing leaves but a client of an external run, and a lost run whose Job turns up."""
 UNSETTLED = frozenset(RunState) - SETTLED
+NOT_RUNNING = frozenset({RunState.PENDING, RunState.QUEUED, RunState.STARTING})
+"""States of a run that is under way and that does not run, not yet or not any more."""
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 
 _S = RunState

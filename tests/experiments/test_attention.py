@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
-from apps.core.models import Project
+from apps.core.database.transitions import log
+from apps.core.models import Project, Transition
 from apps.core.pages.overview import Scope
 from apps.experiments.models import Experiment, Run
 from apps.experiments.pages import attention, overview
@@ -102,4 +103,24 @@ def test_what_waits_does_not_run(
     scope = Scope(principal, project)
     assert [row.url for row in overview.running(scope)] == [attention.url_of(runs)]
     tile = overview.tiles(scope)[0]
-    assert (tile.value, tile.of) == ("1", "running · 2 waiting")
+    assert (tile.value, tile.of) == ("1", "running · 1 waiting · 1 starting")
+
+
+def test_waiting_runs_are_counted_once_and_since_they_wait_for(
+    browser: Client, principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
+) -> None:
+    waits(experiment, cluster, "Its Job is suspended.")
+    paused, just = (waits(experiment, cluster, "Its Job is suspended.") for _ in range(2))
+    Run.objects.filter(pk__in=[paused.pk, just.pk]).update(started_at=timezone.now() - timedelta(minutes=4))
+    for run, seconds in ((paused, 120), (just, 5)):
+        moved = log(run, from_state=RunState.RUNNING, to_state=RunState.QUEUED)
+        Transition.objects.filter(pk=moved.pk).update(at=timezone.now() - timedelta(seconds=seconds))
+    scope = Scope(principal, project)
+    [need], [tile] = attention.attention(scope), overview.tiles(scope)
+    assert (need.count, tile.value, tile.of) == (2, "0", "running · 2 waiting · 1 starting")
+    assert tile.note.replace("\N{NO-BREAK SPACE}", " ") == "oldest waits 5 min"
+    Run.objects.exclude(pk__in=[paused.pk, just.pk]).delete()
+    assert overview.tiles(scope)[0].note.replace("\N{NO-BREAK SPACE}", " ") == "oldest waits 2 min"
+    assert "then waits, for" in browser.get(attention.url_of(paused)).content.decode()
+    for page in ("/p/demo/experiments/", "/p/demo/experiments/digits/"):
+        assert "runs now" in browser.get(page).content.decode(), "nothing but what waits"

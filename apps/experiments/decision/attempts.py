@@ -19,6 +19,7 @@ OVERDUE = timedelta(minutes=1)
 STARTING_SECONDS = 60.0
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
+ENDING_SUSPENDED = "Its Job is suspended: its pods are being ended, and it starts none until it is resumed."
 _NO_POD = "Waiting: its Job has not made a pod yet."
 _GONE = "Its pod was preempted or evicted, or lost its node: it was gone before it could tell which."
 _S = AttemptState
@@ -228,14 +229,17 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     several = of_several([(pod.name, pod.state) for pod in pods], facts.workers)
     message = " ".join(filter(None, (several, message)))
     if job.suspended:
-        return Decision(state=state, reason="Suspended", message=job.suspended, started_at=started, recheck=recheck)
+        message = ENDING_SUSPENDED if started else job.suspended
+        return Decision(state=state, reason="Suspended", message=message, started_at=started, recheck=recheck)
     reason = shown.reason or ("Terminating" if shown.passing else "")
     return Decision(state=state, reason=reason, message=message, started_at=started, recheck=recheck)
 
 
 def _without_pod(job: JobSeen) -> Decision:
     if job.suspended:
-        return Decision(state=_S.QUEUED, reason="Suspended", message=job.suspended, started_at=_started(job))
+        started = _started(job)
+        message = f"{job.suspended} It has run before." if started else job.suspended
+        return Decision(state=_S.QUEUED, reason="Suspended", message=message, started_at=started)
     reason, message = job.reason or "NoPod", job.message or _NO_POD
     return Decision(state=_S.QUEUED, reason=reason, message=message, started_at=_started(job))
 

@@ -17,14 +17,12 @@ from apps.core.pages.overview import Attention, Scope
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
+from apps.experiments.pages.waiting import SINCE, long
 from apps.experiments.pages.whys import how_it_failed, last_lines, told, whys_of
-from apps.experiments.states import FAILURES, RunKind, RunState
+from apps.experiments.states import FAILURES, RunState
 
-WAITING = (RunState.PENDING, RunState.QUEUED, RunState.STARTING)
 # A failure needs somebody while it is this fresh and nobody has run it again; afterwards it is history.
 FRESH = timedelta(hours=1)
-# A run that waits longer than this says why.
-PATIENCE = timedelta(seconds=45)
 # The causes of so many runs are compared. So many causes are shown; the rest is counted.
 COMPARED, TOLD = 24, 4
 EARLIER_ROWS = 6
@@ -99,15 +97,15 @@ def _failed(scope: Scope) -> list[Attention]:
 
 def _waiting(scope: Scope) -> list[Attention]:
     """Runs that have waited for long: asked why once for all that the cluster says the same of."""
-    long = Q(state__in=WAITING, kind=RunKind.LAUNCHED, created_at__lte=timezone.now() - PATIENCE)
     same = ("experiment", "cluster", "reason", "message", "spec__resources")
-    by_words = Run.objects.filter(long, deleted_at=None, experiment__project=scope.project).order_by().values(*same)
+    waits = Run.objects.alias(since=SINCE).filter(long(), deleted_at=None, experiment__project=scope.project)
+    by_words = waits.order_by().values(*same)
     some = Func(ArrayAgg("pk", order_by="pk"), template=f"(%(expressions)s)[1:{NAMED}]")
     alike = list(by_words.annotate(first=Min("pk"), n=Count("pk"), some=some).order_by("first"))
     if not alike:
         return []
     known = {row["first"]: row for row in alike[:COMPARED]}
-    rows = list(_runs(scope).filter(pk__in=known).order_by("pk"))
+    rows = list(_runs(scope).filter(pk__in=known).annotate(since=SINCE).order_by("pk"))
     whys = whys_of(rows, visibility_of(scope.principal))
     groups: list[_Group] = []
     for run in rows:
@@ -116,7 +114,8 @@ def _waiting(scope: Scope) -> list[Attention]:
         if sentence:
             step = why.next_step if why else ""
             pks = tuple(row["some"])
-            groups.append(_Group(run, state, sentence, run.created_at, row["n"], next_step=step, pks=pks))
+            since = getattr(run, "since")  # noqa: B009 - annotated above
+            groups.append(_Group(run, state, sentence, since, row["n"], next_step=step, pks=pks))
     return _lines(_merged(groups), sum(row["n"] for row in alike), "waiting", scope)
 
 

@@ -16,8 +16,9 @@ from apps.core.text.wording import duration_text
 from apps.experiments import selectors
 from apps.experiments.decision.causes import NODE_LOST
 from apps.experiments.models import Experiment, LatestMetric, ModelVersion, RegisteredModel, Run
-from apps.experiments.pages.attention import WAITING, attention, earlier, url_of
-from apps.experiments.states import UNSETTLED
+from apps.experiments.pages.attention import attention, earlier, url_of
+from apps.experiments.pages.waiting import SINCE, long
+from apps.experiments.states import NOT_RUNNING, UNSETTLED
 from apps.experiments.tracking.curves import recent_values
 
 RUN_ROWS = 6
@@ -56,30 +57,34 @@ def has_runs(scope: Scope) -> bool:
 
 def tiles(scope: Scope) -> list[Tile]:
     """How many runs are under way and how long the oldest has waited."""
-    waits = Q(state__in=WAITING)
+    waits = long()
     counts = (
         _runs(scope)
         .filter(state__in=UNSETTLED)
+        .annotate(since=SINCE)
         .aggregate(
-            running=Count("pk", filter=~waits),
+            running=Count("pk", filter=~Q(state__in=NOT_RUNNING)),
+            resting=Count("pk", filter=Q(state__in=NOT_RUNNING)),
             waiting=Count("pk", filter=waits),
-            oldest=Min("created_at", filter=waits),
+            oldest=Min("since", filter=waits),
         )
     )
     running, waiting = counts["running"], counts["waiting"]
+    starting = counts["resting"] - waiting
     state, note = ("Running", "under way") if running else ("Idle", "nothing runs now")
     if waiting:
         seconds = (timezone.now() - counts["oldest"]).total_seconds()
         # A figure stays with its unit where the line breaks.
         state, note = "Queued", f"oldest waits {duration_text(seconds).replace(' ', NO_BREAK)}"
-    of = f"running · {waiting} waiting" if waiting else "running"
+    others = [f"{n} {what}" for n, what in ((waiting, "waiting"), (starting, "starting")) if n]
+    of = " · ".join(["running", *others])
     url = nav.link("experiments:list", scope.project.name)
     return [Tile("Runs", str(running), of, state, note, url=url, order=2)]
 
 
 def running(scope: Scope) -> list[RunRow]:
     """Runs that run, the newest first, each with the curve of its loss (or its first metric)."""
-    active = _runs(scope).filter(state__in=UNSETTLED).exclude(state__in=WAITING).order_by("-id")
+    active = _runs(scope).filter(state__in=UNSETTLED).exclude(state__in=NOT_RUNNING).order_by("-id")
     rows = list(active.prefetch_related("params")[:RUN_ROWS])
     chosen = _metric_of_each(rows)
     curves = recent_values(

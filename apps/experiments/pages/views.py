@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
+from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -27,7 +28,7 @@ from apps.experiments.pages import panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.pages.lists import by_name
 from apps.experiments.specs import matrix
-from apps.experiments.states import UNSETTLED, RunKind
+from apps.experiments.states import NOT_RUNNING, UNSETTLED, RunKind
 
 PER_PAGE = 50
 LOG_COMMAND = """export MLFLOW_TRACKING_URI={url}
@@ -41,10 +42,11 @@ mlflow.log_metric("loss", 0.5)'"""
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's experiments."""
     rows = selectors.experiments(project=project).order_by("-pk")
+    active = selectors.runs(experiment__project=project, state__in=UNSETTLED).order_by()
     context = {
         "project": project,
         **by_name(request, rows, PER_PAGE),
-        "active": selectors.runs(experiment__project=project, state__in=UNSETTLED).count(),
+        **active.aggregate(active=Count("pk"), resting=Count("pk", filter=Q(state__in=NOT_RUNNING))),
         "may_change": may(request.principal, project),
         "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }

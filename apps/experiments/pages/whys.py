@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -20,6 +21,7 @@ from apps.core.states import Health
 from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
 from apps.experiments.decision.workers import of_several
 from apps.experiments.models import Attempt, Run
+from apps.experiments.pages.waiting import again_since
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
 from apps.experiments.specs import CONTAINER
@@ -45,7 +47,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
         # The remains of the pod may tell how it was removed, not why.
         return recorded
-    if why := _held(run) or _decided(run, last):
+    if why := _held(run, again_since(run) or run.created_at) or _decided(run, last):
         return why
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
@@ -88,7 +90,9 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
         why = whys.get(told_by.uid) if told_by is not None else None
         if why := _of_several(run, attempts.get(run.pk), by_run.get(run.pk, ()), why):
             reasons[run.pk] = why
-    reasons |= {run.pk: why for run in waiting if (why := _held(run) or _decided(run, attempts.get(run.pk)))}
+    reasons |= {
+        run.pk: why for run in waiting if (why := _held(run, run.created_at) or _decided(run, attempts.get(run.pk)))
+    }
     return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
@@ -144,11 +148,11 @@ def _place(last: Attempt | None) -> tuple[int, str, str] | None:
     return (last.cluster_id, last.namespace, last.job_name) if last is not None and last.cluster_id else None
 
 
-def _held(run: Run) -> Why | None:
+def _held(run: Run, since: datetime) -> Why | None:
     """A Job that is suspended: of what it had, nothing explains that it does not go on."""
     if run.reason != "Suspended" or run.state in SETTLED:
         return None
-    return Why("Suspended", run.message, (), RESUME, at=run.updated_at)
+    return Why("Suspended", run.message, (), RESUME, at=since)
 
 
 def _decided(run: Run, last: Attempt | None) -> Why | None:

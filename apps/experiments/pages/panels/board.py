@@ -1,6 +1,7 @@
 """Everything that a run's page shows."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
 from apps.experiments.pages.panels.lineage import Step, lineage_of
 from apps.experiments.pages.panels.table import prominence
+from apps.experiments.pages.waiting import again_since
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.services.notes import NOTE
 from apps.experiments.specs.commands import Command, expanded, of_spec
@@ -126,6 +128,11 @@ class RunBoard:
     def may_delete(self) -> bool:
         """Whether it may be put into the bin: nobody knows whether a program elsewhere will ever say that it ended."""
         return self.may_change and (self.settled or not self.launched)
+
+    @cached_property
+    def waits_again(self) -> datetime | None:
+        """Since when it waits after it had run; None where it runs, or never ran."""
+        return again_since(self.run) if self.launched else None
 
     @property
     def silence(self) -> Silence:

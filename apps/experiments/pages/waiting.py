@@ -1,0 +1,37 @@
+"""Which runs wait, and since when: whatever counts or lists them does it by this."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import DateTimeField, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from apps.core.models import Transition
+from apps.experiments.models import Run
+from apps.experiments.states import NOT_RUNNING, RunKind
+
+# A run that waits longer than this says why; until then it is starting.
+PATIENCE = timedelta(seconds=45)
+
+
+def _begun(pk: Any) -> QuerySet[Transition]:
+    rows = Transition.objects.filter(object_type=Run._meta.label_lower, object_id=pk, to_state__in=list(NOT_RUNNING))
+    return rows.exclude(from_state__in=list(NOT_RUNNING)).order_by("-id")
+
+
+SINCE: Any = Coalesce(Subquery(_begun(OuterRef("pk")).values("at")[:1]), F("created_at"), output_field=DateTimeField())
+"""Of runs that wait: since when, by the name `since`. One that ran before waits since then, not since it was made."""
+
+
+def long() -> Q:
+    """The runs that have waited for long, of rows that know `since`."""
+    return Q(state__in=list(NOT_RUNNING), kind=RunKind.LAUNCHED, since__lte=timezone.now() - PATIENCE)
+
+
+def again_since(run: Run) -> datetime | None:
+    """Since when a run waits that has run before; None for one that runs, or that has never run."""
+    if run.started_at is None or run.state not in NOT_RUNNING:
+        return None
+    began = _begun(run.pk).exclude(from_state="").first()
+    return began.at if began is not None else None
