@@ -578,6 +578,7 @@ NOT_MEASURED = {
     "deployments:example": OVER_A_SOCKET,
     "deployments:keep_request": OVER_A_SOCKET,
     "deployments:access": OVER_A_SOCKET,
+    "deployments:live": OVER_A_SOCKET,
     "deployments:log": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
     "deployments:rehearse": OVER_A_SOCKET,

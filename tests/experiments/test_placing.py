@@ -182,7 +182,7 @@ def test_rest_and_form_let_flotilla_choose(
     for other, says in (
         ({"gpu": 9}, "No cluster could ever hold this."),
         ({"cluster": "us", "cluster_selector": ""}, "On us, as you say."),
-        ({"cpu": ""}, "CPU: "),
+        ({"cpu": ""}, "“CPU” is needed: fill it in."),
     ):
         assert says in browser.get("/p/demo/runs/new/place", {**filled, **other}).content.decode()
     sent = {**filled, "experiment": "digits", "image": "busybox", "command": "true", "way": "line"}
