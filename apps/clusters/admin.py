@@ -80,7 +80,9 @@ class ClusterAdmin(ServiceAdmin):
     @admin.display(description="Used CPU, memory")
     def measured_use(self, cluster: Cluster) -> str:
         """Whether there is a metrics-server: without one nothing is wrong."""
-        return "from metrics-server" if cluster.has_metrics else "not measured (no metrics-server)"
+        if cluster.measures_use is None:
+            return "not known yet"
+        return "from metrics-server" if cluster.measures_use else "not measured (no metrics-server)"
 
     @admin.display(description="What runs there")
     def runs_there(self, cluster: Cluster) -> str:

@@ -85,6 +85,16 @@ class Cluster(models.Model):
         return min(self.last_seen_at, self.synced_at)
 
     @property
+    def was_seen(self) -> bool:
+        """Whether its lists were ever read: before that, nothing that it has or lacks is known."""
+        return self.synced_at is not None
+
+    @property
+    def measures_use(self) -> bool | None:
+        """Whether it has a metrics-server; None where that is not known yet."""
+        return self.has_metrics if self.has_metrics or self.was_seen else None
+
+    @property
     def is_locked_out(self) -> bool:
         """Whether it answers, but refuses the credential: nothing that happens there is seen."""
         return self.state == ClusterState.DEGRADED and self.refuses_us

@@ -47,6 +47,7 @@ class ClusterSerializer(Shown, serializers.ModelSerializer[Cluster]):
     conditions = ConditionSerializer(many=True)
     server = serializers.CharField(allow_null=True, help_text="Null for all but platform administrators.")
     authentication = serializers.CharField(source="credential_kind")
+    has_metrics = serializers.BooleanField(source="measures_use", allow_null=True, help_text="Null until it is known.")
 
     class Meta:
         model = Cluster
@@ -62,16 +63,16 @@ _CLUSTER = ClusterSerializer()
 
 
 class ClusterRowSerializer(Shown):
-    """A cluster with its sums, for the `principal` of the context."""
+    """A cluster with its sums, for the `principal` of the context. They are null where nothing of it was ever seen."""
 
-    nodes = serializers.IntegerField()
-    nodes_ready = serializers.IntegerField()
-    pods = serializers.IntegerField()
-    pods_degraded = serializers.IntegerField(source="pods_bad")
+    nodes = serializers.IntegerField(allow_null=True)
+    nodes_ready = serializers.IntegerField(allow_null=True)
+    pods = serializers.IntegerField(allow_null=True)
+    pods_degraded = serializers.IntegerField(source="pods_bad", allow_null=True)
     cpu = CapacitySerializer()
     memory = CapacitySerializer()
     gpu = CapacitySerializer()
-    gpus = GpuSerializer(many=True)
+    gpus = GpuSerializer(many=True, allow_null=True)
 
     def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
         """The cluster's own fields first. Its address is for those who manage it."""
@@ -82,16 +83,16 @@ class ClusterRowSerializer(Shown):
 
 
 class ClusterReplySerializer(ClusterSerializer):
-    """How OpenAPI describes a ClusterRow."""
+    """How OpenAPI describes a ClusterRow. The sums are null where nothing of it was ever seen."""
 
-    nodes = serializers.IntegerField()
-    nodes_ready = serializers.IntegerField()
-    pods = serializers.IntegerField()
-    pods_degraded = serializers.IntegerField()
+    nodes = serializers.IntegerField(allow_null=True)
+    nodes_ready = serializers.IntegerField(allow_null=True)
+    pods = serializers.IntegerField(allow_null=True)
+    pods_degraded = serializers.IntegerField(allow_null=True)
     cpu = CapacitySerializer()
     memory = CapacitySerializer()
     gpu = CapacitySerializer()
-    gpus = GpuSerializer(many=True)
+    gpus = GpuSerializer(many=True, allow_null=True)
     advice = serializers.CharField(
         help_text="What its pods must reach, where they surely can't; for platform administrators, else empty."
     )

@@ -49,12 +49,11 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     if part in {"", "facts", "cut"}:
         context["row"] = row = selectors.with_sums([cluster])[0]
         context["sums"] = fleet.totals([row], row.room)
-        context["is_known"] = is_known = bool(row.nodes or row.pods)
         context["calm"] = verdicts.calm_pods(selectors.failed_pods(cluster), known=selectors.is_in_step(cluster))
         context["cut"] = verdicts.cut_off(
             *(cluster.state, cluster.reason, cluster.message),
             locked_out=cluster.is_locked_out,
-            known=is_known,
+            known=row.is_known,
         )
     if part in {"", "nodes"}:
         context |= _nodes(request, cluster)
@@ -92,7 +91,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         context |= (on_it := _pods_on(request, cluster, node))
         listed = on_it["page_obj"].paginator.count + sum(count for _, count in on_it["others"])
         # Another query counted them: a pod may have come or gone between the two.
-        context["ended"] = max(0, listed - row.pods)
+        context["ended"] = max(0, listed - (row.pods or 0))
     if part in {"", "events"}:
         context["silence"] = silence_of(
             [cluster],

@@ -101,14 +101,14 @@ def tightest(row: ClusterRow) -> float:
 SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
     "name": lambda row: row.cluster.name,
     "state": lambda row: severity(row.cluster.state),
-    "nodes": lambda row: row.nodes,
-    "pods": lambda row: row.pods,
+    "nodes": lambda row: row.nodes or 0,
+    "pods": lambda row: row.pods or 0,
     "cpu": lambda row: _share(row.cpu),
     "memory": lambda row: _share(row.memory),
     "gpu": lambda row: _share(row.gpu),
     "version": lambda row: row.cluster.server_version,
-    "failing": lambda row: row.pods_bad,
-    "waiting": lambda row: row.room.pods_waiting,
+    "failing": lambda row: row.pods_bad or 0,
+    "waiting": lambda row: row.room.pods_waiting or 0,
     "seen": lambda row: -row.cluster.as_of.timestamp() if row.cluster.as_of else float("inf"),
 }
 
@@ -196,7 +196,7 @@ class Total:
 def totals(rows: Sequence[ClusterRow], together: Any, free: FreeRoom | None = None) -> list[Total]:
     """CPU, memory and every kind of GPU of `together`, the sum of `rows`, and where most of it is `free`."""
     capacities = [("cpu", "CPU", together.cpu), ("memory", "Memory", together.memory)]
-    capacities += [(use.kind, f"GPU {use.label}", use.capacity) for use in together.gpus]
+    capacities += [(use.kind, f"GPU {use.label}", use.capacity) for use in together.gpus or ()]
     return [Total(key, label, capacity, *_roomiest(rows, key, free or {})) for key, label, capacity in capacities]
 
 

@@ -68,7 +68,7 @@ def _fleet(
         "page_obj": paged,
         "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
         "as_of": fleet.as_of(shown),
-        "not_current": sum(not row.is_current and row.nodes > 0 for row in rows),
+        "not_current": sum(not row.is_current and bool(row.nodes) for row in rows),
         "sum": sum_of_all,
         "sums": fleet.totals(rows, sum_of_all, selectors.free_room([row.cluster.pk for row in rows])),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],

@@ -140,7 +140,10 @@ def lines(row: NodeRow) -> list[Line]:
     figures = [
         Line("cpu", "CPU", row.cpu, has.get("cpu")),
         Line("memory", "Memory", row.memory, has.get("memory")),
-        *(Line(use.kind, use.kind, use.capacity, (has.get("gpus") or {}).get(use.kind), hot=101) for use in row.gpus),
+        *(
+            Line(use.kind, use.kind, use.capacity, (has.get("gpus") or {}).get(use.kind), hot=101)
+            for use in row.gpus or ()
+        ),
         Line("pods", "Pods", pods, has.get("pods")),
     ]
     return [replace(line, takes_pods=node.ready and node.schedulable) for line in figures]

@@ -60,6 +60,8 @@ def _capacity_tile(rows: list[selectors.ClusterRow]) -> Tile:
     if all_of_it.gpu.total:
         gpu = all_of_it.gpu
         return Tile("GPUs in use", f"{gpu.asked:.0f}", f"of {gpu.total:.0f}", capacity=gpu, order=1)
+    if not all_of_it.is_known:
+        return Tile("CPUs requested", "–", "not known yet", order=1)
     cpu = all_of_it.cpu
     asked, total = (cpu.asked or 0) / 1000, (cpu.total or 0) / 1000
     return Tile("CPUs requested", f"{asked:.3g}", f"of {total:.3g}", capacity=cpu, order=1)
@@ -90,7 +92,9 @@ def _room_row(row: selectors.ClusterRow) -> RoomRow:
         row.cpu,
         row.memory,
         row.gpu,
-        sub=" · ".join([*labels, f"{row.nodes} node{'' if row.nodes == 1 else 's'}"]),
+        sub=" · ".join(
+            [*labels, f"{row.nodes} node{'' if row.nodes == 1 else 's'}" if row.is_known else "not known yet"]
+        ),
         url=nav.link("clusters:detail", cluster.name),
         at=cluster.as_of,
     )

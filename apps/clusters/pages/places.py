@@ -46,6 +46,6 @@ def _place(row: ClusterRow, free: Mapping[str, Free]) -> Place:
 def _room(row: ClusterRow, free: Mapping[str, Free]) -> str:
     """The room that one pod could get now. Only the GPUs that a run can ask for are counted."""
     cpu, memory, gpu = (free.get(name, NOTHING).on_one_node for name in ("cpu", "memory", GPU))
-    gpus = next((use.capacity.total or 0 for use in row.gpus if use.kind == GPU), 0)
+    gpus = next((use.capacity.total or 0 for use in row.gpus or () if use.kind == GPU), 0)
     parts = [f"{cpu_text(cpu)} CPU", bytes_text(memory), *([f"{gpu} of {gpus:.0f} GPUs"] if gpus else [])]
     return f"free for one pod: {', '.join(parts)}"

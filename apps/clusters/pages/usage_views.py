@@ -106,6 +106,9 @@ def card_address(request: HttpRequest, url_name: str, *args: str) -> str:
 def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve], *, subject: str) -> HttpResponse:
     span = _word(Span, request, "span", Span.HOUR)
     curve = read(span)
+    if subject == "cluster" and not cluster.was_seen and not curve.has("room_cpu_m"):
+        # What was sampled before the first lists were read counts nothing.
+        curve = Curve(span, curve.start, curve.end)
     panels = [
         ("cpu", "CPU", "cpu", "cpu_m", charts.cpu),
         ("memory", "Memory", "bytes", "memory_b", charts.memory),

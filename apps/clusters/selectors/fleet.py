@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors.sums import (
     ACTIVE,
+    UNSEEN,
     Group,
     HasRoom,
     Room,
@@ -34,14 +35,19 @@ class ClusterRow(HasRoom):
     room: Room = field(default_factory=Room)
 
     @property
-    def nodes(self) -> int:
+    def nodes(self) -> int | None:
         """How many nodes there are."""
         return self.room.nodes
 
     @property
-    def nodes_ready(self) -> int:
+    def nodes_ready(self) -> int | None:
         """How many of them are ready."""
         return self.room.nodes_ready
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything of it was ever seen."""
+        return self.room.is_known
 
     @property
     def is_current(self) -> bool:
@@ -153,7 +159,12 @@ def to_be_done(chosen: Iterable[Cluster]) -> list[Cluster]:
 def _rows(chosen: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
     pods = grouped(groups, "cluster_id")
     nodes = grouped(nodes_by_cluster([cluster.pk for cluster in chosen]), "cluster_id")
-    return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in chosen]
+    return [ClusterRow(cluster, _room(cluster, nodes.get(cluster.pk), pods.get(cluster.pk))) for cluster in chosen]
+
+
+def _room(cluster: Cluster, nodes: list[Group] | None, pods: list[Group] | None) -> Room:
+    """What is known of a cluster; where its lists were never read to the end, what came of them all the same."""
+    return room(nodes or [], pods or []) if cluster.was_seen or nodes or pods else UNSEEN
 
 
 def _held(groups: list[Group]) -> Room:

@@ -40,24 +40,35 @@ class GpuUse:
 
 @dataclass(frozen=True)
 class Room:
-    """Nodes and pods of something, and used, requested and allocatable of each resource."""
+    """Nodes and pods of something, and used, requested and allocatable of each resource; None where it is not known."""
 
-    nodes: int = 0
-    nodes_ready: int = 0
-    pods: int = 0
-    pods_bad: int = 0
-    pods_waiting: int = 0
+    nodes: int | None = 0
+    nodes_ready: int | None = 0
+    pods: int | None = 0
+    pods_bad: int | None = 0
+    pods_waiting: int | None = 0
     cpu: Capacity = field(default_factory=lambda: Capacity(unit="cpu"))
     memory: Capacity = field(default_factory=lambda: Capacity(unit="bytes"))
-    gpus: tuple[GpuUse, ...] = ()
+    gpus: tuple[GpuUse, ...] | None = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything of it was ever seen."""
+        return self.nodes is not None
 
     @property
     def gpu(self) -> Capacity:
         """Whole GPUs of all makes; where there are none, the slices or shares of which there are most."""
+        if self.gpus is None:
+            return Capacity()
         parts = [use.capacity for use in self.gpus if gpus.is_whole(use.kind)]
         parts = parts or sorted((use.capacity for use in self.gpus), key=lambda part: -(part.total or 0))[:1]
         used, asked, total = (sum(getattr(part, name) or 0 for part in parts) for name in ("used", "asked", "total"))
         return Capacity(used, asked, total)
+
+
+# Of a cluster that was never seen: not even that there is nothing.
+UNSEEN = Room(nodes=None, nodes_ready=None, pods=None, pods_bad=None, pods_waiting=None, gpus=None)
 
 
 class HasRoom:
@@ -66,12 +77,12 @@ class HasRoom:
     room: Room
 
     @property
-    def pods(self) -> int:
+    def pods(self) -> int | None:
         """Pods that have not ended."""
         return self.room.pods
 
     @property
-    def pods_bad(self) -> int:
+    def pods_bad(self) -> int | None:
         """Those of them that fail."""
         return self.room.pods_bad
 
@@ -91,7 +102,7 @@ class HasRoom:
         return self.room.gpu
 
     @property
-    def gpus(self) -> tuple[GpuUse, ...]:
+    def gpus(self) -> tuple[GpuUse, ...] | None:
         """GPUs by kind."""
         return self.room.gpus
 
@@ -186,10 +197,13 @@ def room(nodes: Iterable[Group], pods: Iterable[Group]) -> Room:
 
 
 def together(rooms: Iterable[Room]) -> Room:
-    """Many rooms as one."""
-    rooms = list(rooms)
+    """Many rooms as one: those that are known, where any is."""
+    every = list(rooms)
+    rooms = [each for each in every if each.is_known]
+    if every and not rooms:
+        return UNSEEN
     kinds: dict[str, list[Capacity]] = {}
-    for use in (use for each in rooms for use in each.gpus):
+    for use in (use for each in rooms for use in each.gpus or ()):
         kinds.setdefault(use.kind, []).append(use.capacity)
     return Room(
         **{

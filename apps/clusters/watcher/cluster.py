@@ -370,7 +370,9 @@ class ClusterWatch:
                     await self._shared.database.run(store.forget_usage, self.cluster_id, self.fencing)
         # Watches stand for a while after the credential was refused, and this asks again each time.
         refused = isinstance(error, Unauthorized)
-        watched = not any(stream.error or stream.refused for stream in self._contact.streams if not stream.optional)
+        needed = [stream for stream in self._contact.streams if not stream.optional]
+        # Before its first list a stream's error is None, and what is there is not known.
+        watched = all(stream.error == "" and not stream.refused for stream in needed)
         if self._contact.seen_at and not self._contact.failures and watched and not refused:
             with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):

@@ -309,7 +309,7 @@ def test_a_pod_that_one_can_t_see_has_no_card(viewer: Client, measured: Cluster)
 
 def test_cards_say_what_is_missing(root: Client, cluster: Cluster, now: datetime) -> None:
     assert "Nothing measured yet" in root.get("/clusters/eu/usage/").content.decode()
-    Cluster.objects.update(has_metrics=False)
+    Cluster.objects.update(has_metrics=False, synced_at=now)
     cluster.nodes.update(used_cpu_m=None, used_memory_b=None)
     usage_history.sample_now(cluster, now)
     assert "eu has no metrics-server" in root.get("/clusters/eu/usage/").content.decode()
