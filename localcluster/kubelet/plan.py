@@ -14,7 +14,9 @@ from localcluster.kubelet.backoff import Backoff, in_words
 Object = Mapping[str, Any]
 FINISHED = frozenset({"Succeeded", "Failed"})
 
+UNKNOWN = "ContainerStatusUnknown"
 UNKNOWN_EXIT = 137
+NOT_MADE_MESSAGE = "The container could not be located when the pod was terminated"
 UNKNOWN_MESSAGE = "The container could not be located when the cluster started. The container used to be Running"
 
 
@@ -55,6 +57,11 @@ class Container:
     def exit_code(self) -> int | None:
         """The exit code of the last run, when the container is not running."""
         return None if self.terminated is None else int(self.terminated["exitCode"])
+
+    @property
+    def never_made(self) -> bool:
+        """Was it only written off, when its pod was deleted?"""
+        return self.terminated is not None and self.terminated.get("message") == NOT_MADE_MESSAGE
 
     @property
     def ever_ran(self) -> bool:
@@ -136,6 +143,21 @@ def _crash_message(container: Container, pod: Object) -> str:
     )
 
 
+def end(containers: list[Container]) -> str:
+    """The phase of a pod that is deleted, once its containers were stopped. Those that were never made count as failed,
+    as TerminatePod in pkg/kubelet/status/status_manager.go has it: init containers, and once these are done the others.
+    """
+    inits = [c for c in containers if c.init]
+    pending = [c for c in inits if not c.ever_ran]
+    for container in pending or [c for c in containers if not c.ever_ran]:
+        container.terminated = {"exitCode": UNKNOWN_EXIT, "reason": UNKNOWN, "message": NOT_MADE_MESSAGE}
+    for container in containers:
+        if container.terminated is not None:
+            container.waiting = None
+    apps = [c for c in containers if not c.init]
+    return "Succeeded" if all(c.exit_code == 0 for c in apps) and not pending else "Failed"
+
+
 def recalled(pod: Object, now: float) -> list[Container]:
     """The containers of a pod as its status remembers them; what ran then is lost, and counts as killed."""
     status = pod.get("status") or {}
@@ -157,7 +179,7 @@ def _recall(container: Container, status: Object | None, now: float) -> Containe
     elif "running" in state:
         container.terminated = {
             "exitCode": UNKNOWN_EXIT,
-            "reason": "ContainerStatusUnknown",
+            "reason": UNKNOWN,
             "message": UNKNOWN_MESSAGE,
             "startedAt": state["running"].get("startedAt"),
             "finishedAt": None,

@@ -75,7 +75,7 @@ def container_status(container: Container, inits: list[Container]) -> dict[str, 
     return {
         "name": container.name,
         "image": image,
-        "imageID": f"localcluster://{image}" if container.ever_ran else "",
+        "imageID": f"localcluster://{image}" if container.ever_ran and not container.never_made else "",
         "containerID": container.container_id,
         "restartCount": container.restarts,
         "ready": container.ready,

@@ -339,8 +339,9 @@ class Worker:
         """The pod is being deleted: stop it, say so, and let it go."""
         await self._stop_all("Stopping container {}")
         if not self._gone:
-            bad = any(c.exit_code for c in self.containers if c.terminated is not None)
-            self._publish("Failed" if bad else "Succeeded")
+            ended = planning.end(self.containers)
+            before = (self.pod.get("status") or {}).get("phase")
+            self._publish(before if before in planning.FINISHED else ended)
             self._kubelet.confirm_deleted(self.pod)
         await asyncio.to_thread(self.sandbox.remove)
 

@@ -50,6 +50,7 @@ def failed(number: int = 1, cause: str = Cause.ERROR) -> AttemptFacts:
         ("Error", "", Cause.ERROR),
         ("BackoffLimitExceeded", "", Cause.ERROR),
         ("ContainerStatusUnknown", "", Cause.INTERRUPTED),
+        ("NeverRan", "", Cause.INTERRUPTED),
         ("ImagePullBackOff", "", Cause.START),
         ("StartError", "", Cause.START),
         ("DeadlineExceeded", "", Cause.DEADLINE),

@@ -12,7 +12,7 @@ from localcluster.kubelet.backoff import Backoff, in_words
 from localcluster.kubelet.env import ConfigError, Surroundings, expand, field, references, resource_field, service_links
 from localcluster.kubelet.images import ImageError, ImageTable
 from localcluster.kubelet.logs import LogWriter, path_of, stamp, tail
-from localcluster.kubelet.plan import Container, decide, recalled
+from localcluster.kubelet.plan import Container, decide, end, recalled
 from localcluster.kubelet.probes import Counter, port_of, wait_after
 from localcluster.kubelet.status import merge_conditions, pod_status
 from localcluster.kubelet.strays import Record, find
@@ -142,6 +142,29 @@ def test_a_pod_is_ready_when_its_sidecars_are_too() -> None:
         ready = next(each for each in status["conditions"] if each["type"] == "Ready")
         assert ready["status"] == str(proxy.ready)
         assert proxy.ready or ready["message"] == "containers with unready status: [proxy]"
+
+
+@pytest.mark.parametrize(
+    ("fetch", "main", "phase", "reasons"),
+    [
+        (None, {"waiting": ("ImagePullBackOff", "Back-off")}, "Failed", ["ContainerStatusUnknown"]),
+        (None, {"terminated": {"exitCode": 0, "reason": "Completed"}}, "Succeeded", ["Completed"]),
+        (None, {"terminated": {"exitCode": 1, "reason": "Error"}, "restarts": 2, "waiting": ("CrashLoopBackOff", "")},
+         "Failed", ["Error"]),
+        ({"terminated": {"exitCode": 0, "reason": "Completed"}}, {}, "Failed", ["Completed", "ContainerStatusUnknown"]),
+        ({"waiting": ("ErrImagePull", "")}, {}, "Failed", ["ContainerStatusUnknown", None]),
+    ],
+)  # fmt: skip
+def test_a_pod_that_is_deleted_before_it_ran_has_failed(
+    fetch: dict[str, Any] | None, main: dict[str, Any], phase: str, reasons: list[str | None]
+) -> None:
+    first = [Container({"name": "fetch", "image": "i"}, init=True, **fetch)] if fetch is not None else []
+    containers = [*first, _container(**main)]
+    assert end(containers) == phase
+    status = pod_status(POD, containers, phase=phase, address="127.9.9.9", host="127.0.0.1", now=2.0)
+    told = [*status.get("initContainerStatuses", []), *status["containerStatuses"]]
+    assert [each["state"].get("terminated", {}).get("reason") for each in told] == reasons
+    assert [bool(each["imageID"]) for each in told] == [reason in {"Completed", "Error"} for reason in reasons]
 
 
 def test_what_ran_when_the_cluster_died_counts_as_killed() -> None:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apps.clusters.observed.health import Verdict, condition_of, text_of, true_condition
-from apps.clusters.observed.status import pod_status
+from apps.clusters.observed.status import phase_of, pod_status
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.containers import config, restarted, worst_end
-from apps.clusters.why.ended import stopped
+from apps.clusters.why.ended import NEVER_RAN, never_ran, stopped
 from apps.clusters.why.facts import ContainerFacts, NodeFacts
 from apps.clusters.why.images import image
 from apps.clusters.why.observe import facts_of
@@ -37,7 +37,7 @@ def pod_health(pod: Object, now: datetime = LATE, *, gone: bool = False) -> Verd
     Of a pod that is `gone` nothing is said that was only true while it was there.
     """
     status = pod.get("status") or {}
-    if status.get("phase") == "Succeeded":
+    if phase_of(status) == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
     disrupted = true_condition(status, "DisruptionTarget") is not None
     if status.get("phase") == "Running" and is_ready(pod) and not _has_restarted(status) and not disrupted:
@@ -100,7 +100,7 @@ def disruption_of(status: Object) -> str | None:
     https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
     """
     target = true_condition(status, "DisruptionTarget")
-    if target is None or status.get("phase") == "Succeeded":
+    if target is None or phase_of(status) == "Succeeded":
         return None
     return str(target.get("reason") or "Disrupted")
 
@@ -118,7 +118,7 @@ def _facts(pod: Object) -> PodFacts:
     deleting = bool(metadata.get("deletionTimestamp"))
     return facts_of(
         pod_status(pod),
-        phase=str(status.get("phase") or "Unknown"),
+        phase=phase_of(status) or "Unknown",
         ready=is_ready(pod),
         reason=str(status.get("reason") or ("Terminating" if deleting else "")),
         message=text_of(status, ""),
@@ -177,6 +177,10 @@ def _at_work(facts: PodFacts, now: datetime) -> Verdict:
 def _failed(facts: PodFacts) -> Verdict:
     target, pair = facts.condition("DisruptionTarget"), worst_end(facts, LATE)
     disrupted = target.reason or "Disrupted" if target is not None and target.status == "True" else ""
+    if never_ran(facts):
+        # The exit code that the kubelet writes into such a container is nobody's.
+        reason = facts.reason if facts.reason != "Terminating" else ""
+        return Verdict(Health.DEGRADED, reason or disrupted or NEVER_RAN, "")
     # Where the pod itself was stopped, by an eviction, say, its containers' exit codes only echo that.
     reason = facts.reason if facts.reason != "Terminating" else ""
     ended = (pair[1].reason or "Error") if pair is not None else "Failed"

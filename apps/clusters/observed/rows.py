@@ -18,7 +18,7 @@ from apps.clusters.observed.health import (
     service_health,
 )
 from apps.clusters.observed.podhealth import is_ready, pod_health
-from apps.clusters.observed.status import condition_row, pod_status
+from apps.clusters.observed.status import condition_row, phase_of, pod_status
 from apps.clusters.observed.values import MESSAGE, cut, moment, time_or_none, time_text
 from apps.clusters.quantities.resources import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
 from apps.clusters.why import sidecars
@@ -38,7 +38,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
     owner: Object = next(
         (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
     )
-    phase = str(status.get("phase") or "")
+    phase = phase_of(status)
     requests = pod_requests(spec)
     return {
         "uid": uid_of(metadata),

@@ -13,6 +13,16 @@ _STATE_TIMES = frozenset({"startedAt", "finishedAt"})
 _STATE_FIELDS = frozenset({"reason", "message", "exitCode", *_STATE_TIMES})
 
 
+def phase_of(status: Object) -> str:
+    """The pod's phase as far as its containers bear it out: it has succeeded only where each has ended with exit code
+    0. Some kubelets say Succeeded of a pod that was deleted before it ran; as Kubernetes has it, that is Failed."""
+    phase = str(status.get("phase") or "")
+    if phase != "Succeeded":
+        return phase
+    ends = [(container.get("state") or {}).get("terminated") for container in status.get("containerStatuses") or []]
+    return phase if all(end is not None and not end.get("exitCode") for end in ends) else "Failed"
+
+
 def pod_status(pod: Object) -> Row:
     """The part of a pod's spec and status that its row keeps. `words`: its own message, as Kubernetes wrote it."""
     metadata, spec, status = (pod.get(part) or {} for part in ("metadata", "spec", "status"))

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from apps.clusters.why.admission import refused
 from apps.clusters.why.containers import config, crash, initialising
-from apps.clusters.why.ended import lost, stopped, terminating
+from apps.clusters.why.ended import lost, stopped, terminating, unrun
 from apps.clusters.why.facts import ClusterFacts, PodFacts
 from apps.clusters.why.images import image, pulling
 from apps.clusters.why.probes import probe, unready
@@ -50,7 +50,7 @@ def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     if why := terminating(pod, cluster, now) or stopped(pod):
         return why
     if pod.phase == "Failed":
-        return crash(pod, now) or _otherwise(pod)
+        return unrun(pod) or crash(pod, now) or _otherwise(pod)
     # A node that is gone from a cluster that can't be asked may be anything: only the cluster's silence is known.
     if cluster.answers and (why := lost(pod, cluster, now)):
         return why

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from apps.clusters.quantities.words import plural
-from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts, telling
+from apps.clusters.why.facts import UNKNOWN, ContainerFacts, Ended, PodFacts, telling
 from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.recovery import fails_still, may_fail_still
 from apps.clusters.why.result import Evidence, Why, said, stop
@@ -48,7 +48,7 @@ def how_it_ended(name: str, exit_code: int | None, reason: str, *, memory_limit:
     if reason == OOM:
         limit = f"its limit of {bytes_text(memory_limit)}" if memory_limit else "its limit"
         return f"{name} ran out of memory: it used more than {limit} (exit code {exit_code or 137})"
-    if reason == "ContainerStatusUnknown":
+    if reason == UNKNOWN:
         return f"{name} was no longer there when its node looked for it, so how it ended is not known"
     if exit_code is None:
         return f"{name} ended"
@@ -63,7 +63,7 @@ def what_to_do(exit_code: int | None, reason: str) -> str:
     """The next step after such an end."""
     if reason == OOM:
         return "Ask for more memory, or let it use less."
-    if reason == "ContainerStatusUnknown":
+    if reason == UNKNOWN:
         return "Its node was restarted or lost it: start it again."
     if exit_code == 137:
         return "Somebody or something killed it: see the events, and whether the node ran out of memory."

@@ -19,6 +19,7 @@ _PRESSED = re.compile(r"node had condition: \[(\w+?)(?:Pressure)?\]")
 _OVER = re.compile(r"(?:exceeds the|exceeded its) .*(?:limit|storage)", re.IGNORECASE)
 _USED = re.compile(r"Container (\S+) was using (\S+), (?:request is|which exceeds its request of) (\S+?)[,.\s]")
 _ENDED = frozenset({"Succeeded", "Failed"})
+NEVER_RAN = "NeverRan"
 OVERRAN = "Stopped: it ran longer than its deadline allows."
 _RETRY = "It can be started again; it did not fail by itself."
 
@@ -34,6 +35,20 @@ def stopped(pod: PodFacts) -> Why | None:
     if target is not None:
         evidence.append(Evidence("DisruptionTarget", said(f"{target.reason}: {target.message}", 600), target.at))
     return Why(state, sentence, tuple(evidence), step, at=target.at if target else None)
+
+
+def never_ran(pod: PodFacts) -> bool:
+    """Whether it is known to have ended before any of its containers ran, and not because of what came before them."""
+    if pod.phase != "Failed" or all(each.init for each in pod.containers):
+        return False
+    return not any(each.ran and not (each.init and each.ended and each.ended.exit_code == 0) for each in pod.containers)
+
+
+def unrun(pod: PodFacts) -> Why | None:
+    """A pod that was ended, by its deletion for the most part, before it ran."""
+    if not never_ran(pod) or pod.message:
+        return None
+    return Why(NEVER_RAN, "It was ended before any of its containers ran.", at=pod.deleting_since)
 
 
 def _evicted(pod: PodFacts) -> tuple[str, str, str] | None:

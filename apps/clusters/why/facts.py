@@ -7,6 +7,10 @@ from typing import Any
 
 # What Kubernetes marks the pods with that are one of several of their Job.
 INDEX = "batch.kubernetes.io/job-completion-index"
+# The reason of the end of a container that its kubelet did not find.
+UNKNOWN = "ContainerStatusUnknown"
+# In its message, where the container had not even been made when its pod was deleted.
+_NOT_FOUND = "could not be located when the pod was terminated"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class ContainerFacts:
     ended: Ended | None = None
     last_ended: Ended | None = None
     memory_limit: int | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether anything tells that it was ever started."""
+        if self.running or self.restarts or self.last_ended is not None:
+            return True
+        end = self.ended
+        return end is not None and (end.reason != UNKNOWN or _NOT_FOUND not in end.message)
 
     @property
     def last_end(self) -> Ended | None:

@@ -6,6 +6,7 @@ eviction reasons (pkg/kubelet/lifecycle, pkg/kubelet/eviction) and the Job's own
 
 import re
 
+from apps.clusters.why.ended import NEVER_RAN
 from apps.experiments.states import Cause
 
 # The pod's sandbox can't be made on its node. No container says so, only the pod's events do.
@@ -53,6 +54,8 @@ _TABLE: dict[str, Cause] = {
     ),
     # Its node was restarted under it: the kubelet that came back does not know how it ended.
     "ContainerStatusUnknown": Cause.INTERRUPTED,
+    # Somebody deleted it before it ran.
+    NEVER_RAN: Cause.INTERRUPTED,
     **dict.fromkeys(START_ERRORS, Cause.START),
     # The runtime's words for a command that can't be executed.
     **dict.fromkeys(("StartError", "ContainerCannotRun", "PostStartHookError", "PreStartHookError"), Cause.START),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters.observed.podhealth import disruption_of, lasting_of, pod_health, told, words_in
+from apps.clusters.observed.status import phase_of
 from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import admission
 from apps.clusters.why.ended import OVERRAN
@@ -231,7 +232,7 @@ def _gone(pod: PodSeen) -> PodSeen:
 
 def _see_pod(pod: Object, silent: Mapping[str, str]) -> PodSeen:
     metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
-    phase = str(status.get("phase") or "Pending")
+    phase = phase_of(status) or "Pending"
     verdict = pod_health(pod)
     if verdict.reason == "Terminating":
         # Read what its containers say, although somebody deletes it.

@@ -50,6 +50,7 @@ UNSCHEDULABLE = {
 GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is gated"}
 OOM = ended(137, "OOMKilled")
 KILLED = ended(137, "Error")
+NOT_MADE = ended(137, "ContainerStatusUnknown", "The container could not be located when the pod was terminated")
 PREEMPTED = {
     "type": "DisruptionTarget",
     "status": "True",
@@ -186,6 +187,29 @@ CASES = [
         Health.DEGRADED, "Error", "exit code 2", 2,
     ),
     ("succeeded", pod("Succeeded"), Health.HEALTHY, "Completed", "exit code 0", 0),
+    (
+        "deleted before it ran, of which a kubelet says that it succeeded",
+        pod("Succeeded", containerStatuses=[container(waiting("ImagePullBackOff", "Back-off pulling image"))]),
+        Health.DEGRADED, "NeverRan", "It was ended before any of its containers ran.", None,
+    ),
+    (
+        "deleted before it ran",
+        pod("Failed", containerStatuses=[container({"terminated": NOT_MADE})],
+            initContainerStatuses=[container({"terminated": ended(0, "Completed")}, name="fetch")]),
+        Health.DEGRADED, "NeverRan", "It was ended before any of its containers ran.", None,
+    ),
+    (
+        "one of two had ended well when it was deleted",
+        pod("Succeeded", containerStatuses=[container({"terminated": ended(0, "Completed")}),
+                                            container({"terminated": ended(3, "Error")}, name="side")]),
+        Health.DEGRADED, "Error", "Container side ended with exit code 3.", 3,
+    ),
+    (
+        "its node lost it",
+        pod("Failed", containerStatuses=[container({"terminated": ended(137, "ContainerStatusUnknown", "The container "
+            "could not be located when the pod was deleted.  The container used to be Running")})]),
+        Health.DEGRADED, "ContainerStatusUnknown", "how it ended is not known", 137,
+    ),
     (
         "failed with an exit code",
         pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error", "ValueError: lr")})]),
