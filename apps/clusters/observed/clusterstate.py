@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from apps.clusters.observed.conditions import Condition
-from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
+from apps.clusters.states import CREDENTIAL_REFUSED, NOT_WATCHED, ClusterState
 
 # Consecutive failed probes before a cluster that was well counts as unreachable: for one lost request it must not flap.
 FAILURES_UNTIL_UNREACHABLE = 3
@@ -175,6 +175,9 @@ def _synced(seen: Observation) -> Condition:
         return Condition("Synced", "False", "WatchFailing", f"Not up to date: {kinds}. {next(iter(broken.values()))}")
     if not streams or broken or any(error is None for error in streams.values()):
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
+    if seen.authorized is False:
+        # Watches that stand since before the refusal end one by one, and each of them for good.
+        return Condition("Synced", "Unknown", NOT_WATCHED, "Not known now: the API server refuses the credential.")
     if seen.silent:
         kind, seconds = max(seen.silent.items(), key=lambda item: item[1])
         minutes = max(1, int(seconds // 60))
@@ -192,7 +195,7 @@ def _nodes_ready(seen: Observation) -> Condition:
         return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")
     if error or seen.authorized is False:
         was = f"{seen.nodes_ready} of {seen.nodes} were ready"
-        return Condition("NodesReady", "Unknown", "NotWatched", f"Not known now; when last seen, {was}.")
+        return Condition("NodesReady", "Unknown", NOT_WATCHED, f"Not known now; when last seen, {was}.")
     if seen.nodes == 0:
         return Condition("NodesReady", "False", "NoNodes", "The cluster has no nodes, so nothing can run on it.")
     if seen.nodes_ready < seen.nodes:

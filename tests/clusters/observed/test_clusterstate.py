@@ -166,6 +166,13 @@ def test_of_nodes_that_are_not_watched_it_is_said_how_they_were(changes: dict[st
     assert nodes_ready.message == "Not known now; when last seen, 2 of 3 were ready."
 
 
+@pytest.mark.parametrize("streams", [SYNCED, BROKEN, UNLISTED, {**SYNCED, "Pod": "Unauthorized"}])
+def test_of_what_a_refused_credential_would_show_nothing_is_claimed(streams: dict[str, str | None]) -> None:
+    said = {each.type: each.status for each in conditions(but(authorized=False, streams=streams))}
+    assert said.pop("Reachable") == said.pop("Stable") == "True" and said["Authorized"] == "False"
+    assert "True" not in said.values()
+
+
 def test_every_condition_is_always_said() -> None:
     assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
