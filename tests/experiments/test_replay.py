@@ -406,6 +406,10 @@ def test_a_cluster_to_which_there_is_no_connection_is_away(run: Run, monkeypatch
     assert isinstance(reconcile_run(run.pk), Away)
     run.refresh_from_db()
     assert run.reason == "ClusterUnreachable" and "disabled" in run.message
+    Cluster.objects.update(state="Disabled")
+    assert isinstance(reconcile_run(run.pk), Away)
+    run.refresh_from_db()
+    assert run.reason == "ClusterDisabled", "nobody tried to reach it"
 
 
 @pytest.mark.parametrize("error", [Forbidden(403, "Forbidden", "no"), KubeError(503, "HTTP503", "<html>")])

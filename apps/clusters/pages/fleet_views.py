@@ -59,7 +59,8 @@ def _fleet(
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
     unordered, uses = selectors.with_users(shown, sight)
     rows = fleet.in_order(unordered, query.sort)
-    sum_of_all = together(row.room for row in rows)
+    counted = [row for row in rows if row.counts]
+    sum_of_all = together(row.room for row in counted)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     wrong = _troubles(shown, failing, unplaced, selectors.to_be_done(shown))
@@ -68,9 +69,10 @@ def _fleet(
         "page_obj": paged,
         "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
         "as_of": fleet.as_of(shown),
-        "not_current": sum(not row.is_current and bool(row.nodes) for row in rows),
+        "not_current": sum(not row.is_current and bool(row.nodes) for row in counted),
+        "disabled": len(rows) - len(counted),
         "sum": sum_of_all,
-        "sums": fleet.totals(rows, sum_of_all, selectors.free_room([row.cluster.pk for row in rows])),
+        "sums": fleet.totals(counted, sum_of_all, selectors.free_room([row.cluster.pk for row in counted])),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
         "count_in_any_state": len(in_any_state),
         "any_state_url": address(request, state=None),
@@ -108,7 +110,7 @@ class _Group:
         for row in group.rows:
             since = fleet.cut_off_since(row.cluster)
             rows.append(_Shown(row, links.tags(row.cluster.labels), since, moment_text(since, now)))
-        return cls(group.value, rows, together(row.room for row in group.rows))
+        return cls(group.value, rows, together(row.room for row in group.rows if row.counts))
 
 
 def _verdict(clusters: Iterable[Cluster], failing: Failing, unplaced: Unplaced) -> verdicts.Verdict:

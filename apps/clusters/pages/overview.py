@@ -32,7 +32,7 @@ def connect() -> None:
 
 def tiles(scope: Scope) -> list[Tile]:
     """Healthy clusters, and GPUs in use (CPUs, where no cluster has a GPU)."""
-    rows = [row for row in scope.once(_with_sums) if row.cluster.enabled]
+    rows = [row for row in scope.once(_with_sums) if row.counts]
     clusters = [row.cluster for row in rows]
     healthy = sum(cluster.state == ClusterState.HEALTHY for cluster in clusters)
     sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]

@@ -123,6 +123,8 @@ def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve],
         "gap": _GAPS[span],
         "panels": [_panel(curve, *panel) for panel in panels] if curve else [],
         "rows": curve.rows(),
+        # The figures of a cluster that is not sampled any more are those of its last sample.
+        "sampled_at": curve.at[-1] if curve and not selectors.is_current(cluster) else cluster.as_of,
     }
     return _fragment(request, cluster, "clusters/usage.html", context)
 

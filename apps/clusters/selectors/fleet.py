@@ -50,6 +50,11 @@ class ClusterRow(HasRoom):
         return self.room.is_known
 
     @property
+    def counts(self) -> bool:
+        """Whether it is part of the fleet's sums: nobody can use what a disabled cluster has."""
+        return self.cluster.enabled
+
+    @property
     def is_current(self) -> bool:
         """Whether the figures are up to date; otherwise they are greyed, with their age."""
         return is_current(self.cluster)
@@ -108,9 +113,12 @@ def with_sums(chosen: Iterable[Cluster]) -> list[ClusterRow]:
 
 def with_users(chosen: Iterable[Cluster], sight: Visibility) -> tuple[list[ClusterRow], list[ProjectUse]]:
     """The clusters with their sums, and who holds what of them by project: what somebody with `sight` may not tell
-    apart is one entry, the last. Two queries, and every pod is looked at once."""
+    apart is one entry, the last. Disabled clusters are no part of that. Two queries, and one more for these; every pod
+    is looked at once."""
     chosen = list(chosen)
-    by_cluster, by_project = pods_by_cluster_and_project([cluster.pk for cluster in chosen])
+    disabled = [cluster.pk for cluster in chosen if not cluster.enabled]
+    by_cluster, by_project = pods_by_cluster_and_project([cluster.pk for cluster in chosen if cluster.enabled])
+    by_cluster += pods_by_cluster(disabled) if disabled else []
     by_name: dict[str, list[Group]] = {}
     for group in by_project:
         name = group["project"] if group["project"] and sight.allows(group["project"]) else ""

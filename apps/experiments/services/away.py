@@ -2,14 +2,19 @@
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
-from apps.clusters.states import CREDENTIAL_REFUSED
+from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
 
 AWAY = "ClusterUnreachable"
+DISABLED = "ClusterDisabled"
 
 
 def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
     """(reason, message) of a run whose cluster can't be asked: the cluster's own words in any case."""
-    return reason if reason == CREDENTIAL_REFUSED else AWAY, f"{cluster.name}: {message}"
+    if cluster.state == ClusterState.DISABLED:
+        reason = DISABLED
+    elif reason != CREDENTIAL_REFUSED:
+        reason = AWAY
+    return reason, f"{cluster.name}: {message}"
 
 
 def why_away(cluster: Cluster | None) -> tuple[str, str]:

@@ -584,6 +584,20 @@ def test_what_was_never_seen_of_a_cluster_is_not_known_at_any_door(root: Client,
     assert root.get("/api/v1/clusters/gke-eu/").json()["nodes"] == 0, "what was seen to be empty is empty"
 
 
+def test_a_disabled_cluster_is_in_no_sum(root: Client, cluster: Cluster) -> None:
+    """What it has nobody can use: the fleet, the groups of its table, and the overview count alike."""
+    alone = Project.objects.create(name="alone")
+    off = factories.cluster("off", state="Disabled", enabled=False)
+    factories.pod(off, alone)
+    text = root.get("/clusters/?group=region").content.decode()
+    assert "2 of 2 nodes ready · 6 pods · 1 disabled is not counted" in text
+    assert f'id="cluster-{off.pk}"' in text and 'id="use-alone"' not in text
+    there = re.search(r'id="group-here".*?</tr>', text, re.DOTALL)
+    assert there is not None and there[0].count("1 cluster<") == 1 and " of 3" not in there[0]
+    tile = re.search(r"GPUs in use.*?</a>", root.get("/p/alone/").content.decode(), re.DOTALL)
+    assert tile is not None and "of 4" in tile[0]
+
+
 def test_the_overview_shows_room_where_there_is_some(root: Client) -> None:
     project = Project.objects.create(name="alone")
     factories.cluster("a-gone", state="Unreachable")
