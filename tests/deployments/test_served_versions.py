@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from apps.core.access import Principal
@@ -17,6 +18,7 @@ from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import add_revision, resolve
 from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, LoggedModel, ModelVersion, RegisteredModel
+from apps.experiments.registry import uses
 from tests.deployments.conftest import SPEC
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +50,17 @@ def asked(client: Client, method: str, path: str, body: dict[str, Any] | None = 
 def said(answer: Any) -> str:
     problem = answer.json()
     return str(problem.get("detail") or problem.get("message"))
+
+
+@pytest.mark.parametrize(
+    ("users", "words"), [("a", "a needs"), ("ab", "a and b need"), ("abcdefg", "e and 2 more need")]
+)
+def test_who_needs_it_is_a_sentence_however_many_they_are(
+    model: RegisteredModel, monkeypatch: pytest.MonkeyPatch, users: str, words: str
+) -> None:
+    monkeypatch.setattr(uses, "_tellers", [lambda keys: list(users)])
+    with pytest.raises(uses.InUse, match=f" {words}: a replica that starts again"), transaction.atomic():
+        uses.check_unused(model.versions.all(), "These are files of it", may_force=False)
 
 
 TAKE_AWAY: list[tuple[str, str, dict[str, Any]]] = [

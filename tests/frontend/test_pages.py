@@ -59,6 +59,10 @@ def test_an_unreachable_cluster_comes_first_and_counts(client: Client, project: 
     Cluster.objects.update(last_seen_at=None)
     part = text_of(client.get("/p/demo/?part=attention").content.decode())
     assert "Connection refused. Nothing of it was ever seen." in part and "as of then" not in part
+    factories.cluster("another", nodes=0, state="Unreachable", message="Connection refused.")
+    Cluster.objects.update(last_seen_at=None)
+    part = text_of(client.get("/p/demo/?part=attention").content.decode())
+    assert "2 clusters can't be reached" in part and "Nothing of them was ever seen." in part
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def unwell(group: Sequence[Cluster]) -> Attention:
     be = "are" if many else "is"
     url = nav.link("clusters:list") if many else nav.link("clusters:detail", cluster.name)
     known = any(each.as_of for each in group)
-    shown = f"What is shown of {'them' if many else 'it'} is as of then." if known else "Nothing of it was ever seen."
+    them = "them" if many else "it"
+    shown = f"What is shown of {them} is as of then." if known else f"Nothing of {them} was ever seen."
     since = [at for each in group if (at := _since(each))]
     return Attention(
         cluster.state,

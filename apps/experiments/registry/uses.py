@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from django.db.models import QuerySet
 
+from apps.clusters.quantities.words import listed
 from apps.core.errors import Conflict
 from apps.experiments.files.artifacts import Owner
 from apps.experiments.models import ModelVersion, Run
@@ -39,10 +40,10 @@ def check_unused(versions: QuerySet[ModelVersion], what: str, *, may_force: bool
     users = [name for teller in _tellers for name in teller(keys)] if keys else []
     if not users:
         return
-    more = f" and {len(users) - NAMES_SHOWN} more" if len(users) > NAMES_SHOWN else ""
+    need = f"{listed(users, NAMES_SHOWN)} {'needs' if len(users) == 1 else 'need'}"
     force = ", or delete it by Flotilla's REST API with ?force=true" if may_force else ""
     raise InUse(
-        f"{what}, which {', '.join(users[:NAMES_SHOWN])}{more} needs: a replica that starts again could not fetch it.",
+        f"{what}, which {need}: a replica that starts again could not fetch it.",
         hint=f"Roll out another version or delete the deployment first{force}.",
     )
 
