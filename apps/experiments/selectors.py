@@ -43,6 +43,8 @@ LAST_CHARS = 4000
 # So long after it was lost, a run whose pod is seen again is still looked at: as long as a Job that has ended stays.
 TURNS_UP = timedelta(days=7)
 
+# What lies in no bin, neither by itself nor with its experiment.
+KEPT = {"deleted_at": None, "experiment__deleted_at": None}
 # Not an alias that anybody sets, but the newest version.
 LATEST = "latest"
 # Points of all curves of a run in one answer.
@@ -83,8 +85,8 @@ def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **
 
 
 def runs(**scope: Any) -> QuerySet[Run]:
-    """Runs that are not deleted, with what every list of runs shows."""
-    return _listed(Run.objects.filter(deleted_at=None, **scope))
+    """Runs that are not deleted, nor their experiments, with what every list of runs shows."""
+    return _listed(Run.objects.filter(**KEPT, **scope))
 
 
 def deleted_runs(**scope: Any) -> QuerySet[Run]:
@@ -103,9 +105,11 @@ def with_metrics(models: Sequence[LoggedModel]) -> Sequence[LoggedModel]:
 
 
 def runs_for_rest(**scope: Any) -> QuerySet[Run]:
-    """Runs that are not deleted, with the names of what they belong to in place of the objects. What they logged is
-    added to a page of them by `logged_by`."""
-    return Run.objects.filter(deleted_at=None, **scope).annotate(
+    """Runs that are not deleted, nor their experiments, with the names of what they belong to in place of the objects.
+
+    What they logged is added to a page of them by `logged_by`.
+    """
+    return Run.objects.filter(**KEPT, **scope).annotate(
         project_name=F("experiment__project__name"),
         experiment_name=F("experiment__name"),
         cluster_name=F("cluster__name"),
@@ -163,7 +167,7 @@ def logged_by(runs: Iterable[Run]) -> dict[int, Logged]:
 
 def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER, **scope: Any) -> Run:
     """One run by its MLflow run id. Raises Missing."""
-    rows = Run.objects.filter(deleted_at=None, **scope)
+    rows = Run.objects.filter(**KEPT, **scope)
     visible = get_scoped(rows, principal, at_least, project_field="experiment__project", uid=uid)
     return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=visible.pk)
 

@@ -276,7 +276,7 @@ REST = [
     Ask("DELETE", "/api/v1/clusters/empty-cluster/", {"confirm": "empty-cluster"}, platform=True),
     Ask("POST", "/api/v1/experiments/", {"name": "fresh"}),
     Ask("PATCH", "/api/v1/experiments/digits/", {"name": "numbers"}),
-    Ask("DELETE", "/api/v1/experiments/digits/"),
+    Ask("DELETE", "/api/v1/experiments/idle/"),
     Ask("POST", "/api/v1/runs/", {"runs": [_wish(1)]}, lambda _: {"runs": [_wish(number) for number in range(100)]}),
     Ask("POST", "/api/v1/runs/?dry_run=true", {"runs": [_wish(1)]}, lambda _: {"runs": [_wish(n) for n in range(100)]}),
     Ask("POST", "/api/v1/runs/{pending}/cancel/"),
@@ -380,7 +380,7 @@ TRACKING = [
     ),
     Ask("POST", f"{MLFLOW}/experiments/create", {"name": "fresh"}),
     Ask("POST", f"{MLFLOW}/experiments/update", {"experiment_id": "{experiment}", "new_name": "numbers"}),
-    Ask("POST", f"{MLFLOW}/experiments/delete", {"experiment_id": "{experiment}"}),
+    Ask("POST", f"{MLFLOW}/experiments/delete", {"experiment_id": "{idle}"}),
     Ask("POST", f"{MLFLOW}/experiments/restore", {"experiment_id": "{experiment}"}),
     Ask(
         "POST", f"{MLFLOW}/experiments/set-experiment-tag", {"experiment_id": "{experiment}", "key": "a", "value": "b"}

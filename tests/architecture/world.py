@@ -113,12 +113,14 @@ def small() -> World:
     pending = services.launch_runs(principal=Principal(user=person), project=project, wishes=[wish])[0]
     # For long, so that pages say why it waits the first time as well as the last, however slow the machine is.
     Run.objects.filter(pk=pending.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    idle = Experiment.objects.create(project=project, name="idle")
     binned = _bin(project, first)
     sample(home)
     replica = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
     named = {
         "run": first.uid,
         "experiment": str(first.experiment_id),
+        "idle": str(idle.pk),
         "pending": pending.uid,
         "pod": replica,
         "replica": replica,

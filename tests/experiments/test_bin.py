@@ -40,7 +40,7 @@ from apps.experiments.models import (
     Tag,
 )
 from apps.experiments.purging import binned, emptying, rounds
-from apps.experiments.states import Binned
+from apps.experiments.states import Binned, RunKind, RunState
 from apps.experiments.tracking import packing
 from tests import factories
 from tests.experiments.stock import Stock
@@ -267,6 +267,24 @@ def test_a_file_that_cannot_be_deleted_is_tried_after_all_others(
     assert not any(artifacts.file_of(key).is_file() for key in keys) and DiscardedFile.objects.get().key == keys[0]
     stuck.rmdir()
     assert sweeping.sweep() == 1 and not DiscardedFile.objects.exists()
+
+
+def test_an_experiment_goes_without_runs_under_way_and_its_runs_with_it(
+    experiment: Experiment, principal: Principal, token: str
+) -> None:
+    run, gone = factories.run(experiment), factories.run(experiment)
+    services.delete_run(principal=principal, run=gone)
+    rest = Client(headers={"authorization": f"Bearer {token}"})
+    Run.objects.filter(pk=run.pk).update(kind=RunKind.LAUNCHED, state=RunState.RUNNING, ended_at=None)
+    refused = rest.delete("/api/v1/experiments/digits")
+    assert refused.status_code == 409 and "Cancel its runs first" in refused.content.decode()
+    Run.objects.filter(pk=run.pk).update(state=RunState.CANCELED, ended_at=timezone.now())
+    assert [row["run_id"] for row in rest.get("/api/v1/runs").json()["results"]] == [run.uid]
+    assert rest.delete("/api/v1/experiments/digits").status_code == 204
+    assert rest.get("/api/v1/runs").json()["results"] == []
+    assert rest.get(f"/api/v1/runs/{run.uid}").status_code == 404
+    lost = {row["id"]: row["lost"] for row in rest.get("/api/v1/bin").json()["results"]}
+    assert lost[str(experiment.pk)] == "1 run" and gone.uid in lost, "each thing is counted once"
 
 
 def test_only_an_admin_deletes_for_good_and_whoever_may_delete_restores(

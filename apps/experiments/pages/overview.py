@@ -156,7 +156,7 @@ def experiment_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
 
 def run_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
     """The pages of runs that are not in the bin."""
-    named = rows.filter(deleted_at=None).values_list("pk", "experiment__project__name", "uid")
+    named = rows.filter(**selectors.KEPT).values_list("pk", "experiment__project__name", "uid")
     return [(pk, nav.link("experiments:run", project, uid)) for pk, project, uid in named]
 
 

@@ -178,7 +178,8 @@ def lost(kind: Binned, pks: Sequence[int]) -> dict[int, str]:
     counted, which may be very many."""
     said: dict[int, list[str]] = {pk: [] for pk in pks}
     if kind is Binned.EXPERIMENT:
-        for pk, n in _numbers(Run.objects.filter(experiment__in=pks), "experiment"):
+        # Those that were deleted by themselves are listed by themselves.
+        for pk, n in _numbers(Run.objects.filter(experiment__in=pks, deleted_at=None), "experiment"):
             said[pk].append(f"{n} {plural('run', n)}")
     elif kind is Binned.RUN:
         for model, noun in ((LatestMetric, "metric"), (Param, "param")):

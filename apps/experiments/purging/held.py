@@ -24,7 +24,8 @@ def _versions(only: dict[str, Any]) -> QuerySet[ModelVersion]:
     return ModelVersion.objects.filter(location="", **only).order_by()
 
 
-def _going(**scope: Any) -> QuerySet[Run]:
+def going(**scope: Any) -> QuerySet[Run]:
+    """The runs that Flotilla launched and that are under way: nothing that they belong to goes without them."""
     return Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED, **scope).order_by()
 
 
@@ -33,7 +34,7 @@ def may_go(kind: Binned, rows: QuerySet[Any]) -> QuerySet[Any]:
     for way, only in _WAYS[kind]:
         rows = rows.exclude(Exists(_versions(only).filter(**{way: OuterRef("pk")})))
     if kind is Binned.EXPERIMENT:
-        rows = rows.exclude(Exists(_going(experiment=OuterRef("pk"))))
+        rows = rows.exclude(Exists(going(experiment=OuterRef("pk"))))
     return rows
 
 
@@ -46,7 +47,7 @@ def reasons(kind: Binned, pks: Collection[int]) -> dict[int, str]:
             found.setdefault(pk, []).append((name, version))
     said = {pk: f"{_named(versions)} made of its files" for pk, versions in found.items()}
     if kind is Binned.EXPERIMENT and pks:
-        for pk, uid in _going(experiment__in=pks).values_list("experiment", "uid"):
+        for pk, uid in going(experiment__in=pks).values_list("experiment", "uid"):
             said.setdefault(pk, f"run {uid} is under way")
     return said
 

@@ -14,6 +14,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.models import Experiment
 from apps.experiments.purging.begun import check_stays
+from apps.experiments.purging.held import going
 from apps.experiments.services.authors import author
 
 MAX_NAME = 500
@@ -110,7 +111,7 @@ def rename_experiment(
 def delete_experiment(*, principal: Principal, experiment: Experiment, expect: Expect | None = None) -> None:
     """Mark an experiment as deleted; `restore_experiment` brings it back. Needs the developer role.
 
-    Raises Invalid for the default one.
+    Raises Invalid for the default one, and Conflict while a run that Flotilla launched in it is under way.
     """
     if experiment.name == DEFAULT_NAME:
         raise Invalid("The default experiment can't be deleted: clients log there that never chose one.")
@@ -130,6 +131,8 @@ def _mark(
     experiment = held(experiment, "project", expect=expect)
     if not deleted:
         check_stays(experiment)
+    elif run := going(experiment=experiment, deleted_at=None).order_by("pk").first():
+        raise Conflict(f"Run {run} of this experiment is under way.", hint="Cancel its runs first.")
     put(experiment, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
     audit.record(principal=principal, action=action, obj=experiment, project=experiment.project)
     for topic in (f"experiment:{experiment.pk}", "runs", BIN_TOPIC):
