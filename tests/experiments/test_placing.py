@@ -150,6 +150,12 @@ def test_what_no_cluster_can_ever_hold_is_refused(
     with pytest.raises(Invalid):
         launch(principal, project, resources={"gpu": 2}, cluster_selector={"region": "us"})
     assert placed(launch(principal, project, cluster_selector={"region": "us"})) == "us"
+    # Of a cluster without nodes nobody knows: it waits, and is not told that it goes on by itself.
+    factories.cluster("new", nodes=0)
+    hopes = launch(principal, project, resources={"gpu": 3})
+    assert placed(hopes) == "" and hopes.message.startswith("No cluster that is known could ever hold it. ")
+    page = whole(browser, hopes)
+    assert "a node that could ever hold it" in page and "goes on by itself" not in page
 
 
 def test_rest_and_form_let_flotilla_choose(

@@ -38,7 +38,8 @@ class Candidate:
 class Judged:
     """A candidate: whether it fits now, whether it ever could, and why in a few words. `room`: how many such pods it
     has room for; `price`: what all that are asked for cost there an hour. `away`: nothing can be had of it now.
-    `unlike`: it has other labels than were asked for."""
+    `unlike`: it has other labels than were asked for. `unseen`: it has no nodes that are known, so that it may be
+    hoped for, and no more."""
 
     name: str
     fits: bool
@@ -49,6 +50,7 @@ class Judged:
     grows: bool = False
     away: bool = False
     unlike: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Ranking:
     def ever(self) -> bool:
         """Whether any of them could ever hold what is asked."""
         return any(each.ever for each in self.judged)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether none of those whose nodes are known could ever hold it: to wait would be to hope for another."""
+        return not any(each.ever and not each.unseen for each in self.judged)
 
 
 def rank(wish: Wish, candidates: Sequence[Candidate], prices: Sequence[Price] = ()) -> Ranking:
@@ -139,8 +146,9 @@ def _judged(wish: Wish, each: Candidate, prices: Sequence[Price]) -> Judged:
     ever = each.grows or not each.nodes or any(could_be(ask, node) for node in each.nodes)
     if not ever:
         return Judged(each.name, False, False, _too_small(ask, each.nodes))
+    unseen = not each.nodes and not each.grows
     if each.away:
-        return Judged(each.name, False, True, each.away, away=True)
+        return Judged(each.name, False, True, each.away, away=True, unseen=unseen)
     nodes = without(each.promised, list(each.nodes), ask)
     by_node = {node.name: slots(ask, node) for node in nodes}
     room = sum(by_node.values())
@@ -151,7 +159,7 @@ def _judged(wish: Wish, each: Candidate, prices: Sequence[Price]) -> Judged:
         return Judged(each.name, True, True, why, room, _price(ask, nodes, prices), each.grows)
     if each.grows:
         return Judged(each.name, True, True, "fits: nodes are made there as they are needed", room, None, True)
-    return Judged(each.name, False, True, _no_room(ask, nodes, room, bool(each.promised)), room)
+    return Judged(each.name, False, True, _no_room(ask, nodes, room, bool(each.promised)), room, unseen=unseen)
 
 
 def _price(ask: Ask, nodes: Sequence[NodeFacts], prices: Sequence[Price]) -> tuple[Decimal, str] | None:

@@ -103,7 +103,11 @@ def _homeless(run: Run) -> Why | None:
         return None
     step = "Nothing: it goes on by itself when there is room. Or launch it again, and ask for less."
     lacks = tuple(Evidence(other.cluster, other.why) for other in placing.others)
-    return Why(NO_ROOM, "No cluster that it may go to has room for it now.", lacks, step, at=placing.since)
+    sentence = "No cluster that it may go to has room for it now."
+    if placing.hopeless and placing.others:
+        sentence = "No cluster that it may go to is known to have a node that could ever hold it."
+        step = "Cancel it and ask for less, or have a larger node added: of the nodes that are known none will do."
+    return Why(NO_ROOM, sentence, lacks, step, at=placing.since)
 
 
 def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:

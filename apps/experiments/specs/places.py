@@ -56,20 +56,29 @@ class Other:
 
 @dataclass(frozen=True)
 class Placing:
-    """The choice for one attempt. `cluster` is empty while none has room, `since` when that began."""
+    """The choice for one attempt. `cluster` is empty while none has room, `since` when that began. `hopeless`: no
+    cluster whose nodes are known could ever hold it."""
 
     attempt: int
     cluster: str = ""
     why: str = ""
     others: tuple[Other, ...] = ()
     since: datetime | None = None
+    hopeless: bool = False
+
+    @property
+    def lack(self) -> str:
+        """What is said where it has no cluster."""
+        if self.hopeless and self.others:
+            return "No cluster that is known could ever hold it"
+        return "No cluster has room now"
 
     @property
     def sentence(self) -> str:
         """ "On eu: it fits, …; others: us: …", or what each cluster lacks."""
         others = "; ".join(f"{each.cluster}: {each.why}" for each in self.others[:5])
         if not self.cluster:
-            return f"No cluster has room now. {others}" if others else "No cluster is there that it could go to."
+            return f"{self.lack}. {others}" if others else "No cluster is there that it could go to."
         return f"On {self.cluster}: {self.why}." + (f" Others: {others}" if others else "")
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +89,7 @@ class Placing:
             "why": self.why,
             "others": [{"cluster": each.cluster, "why": each.why} for each in self.others],
             "since": self.since.isoformat() if self.since else None,
+            "hopeless": self.hopeless,
         }
 
     @classmethod
@@ -89,7 +99,8 @@ class Placing:
             return None
         others = tuple(Other(each["cluster"], each["why"]) for each in data["others"])
         since = datetime.fromisoformat(data["since"]) if data["since"] else None
-        return cls(int(data["attempt"]), str(data["cluster"]), str(data["why"]), others, since)
+        hopeless = bool(data.get("hopeless"))
+        return cls(int(data["attempt"]), str(data["cluster"]), str(data["why"]), others, since, hopeless)
 
 
 def placing_of(attempt: int, ranking: Ranking, since: datetime | None) -> Placing:
@@ -97,7 +108,7 @@ def placing_of(attempt: int, ranking: Ranking, since: datetime | None) -> Placin
     chosen = ranking.chosen
     others = tuple(Other(each.name, each.why) for each in ranking.others[:MAX_OTHERS])
     if chosen is None:
-        return Placing(attempt, others=others, since=since)
+        return Placing(attempt, others=others, since=since, hopeless=ranking.hopeless)
     return Placing(attempt, chosen.name, chosen.why, others)
 
 
