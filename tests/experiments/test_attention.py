@@ -94,6 +94,17 @@ def test_very_many_of_each_are_counted_and_the_causes_told(
     assert len(needs) == 3 + 5
 
 
+def test_a_run_waits_because_of_its_cluster_only_where_that_is_why(
+    principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
+) -> None:
+    for reason in ("", "ImagePullBackOff"):
+        run = waits(experiment, cluster, "home: it can't be reached.")
+        factories.attempt(run, reason=reason, job_name=f"run-{run.pk}-1")
+    Cluster.objects.update(state="Unreachable")
+    needs = attention.attention(Scope(principal, project))
+    assert [(need.count, need.cause) for need in needs] == [(1, f"cluster:{cluster.pk}"), (1, "")]
+
+
 def test_what_waits_does_not_run(
     principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count, Exists, Func, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Func, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.text import Truncator
 
@@ -44,6 +44,8 @@ class _Group:
     experiments: frozenset[str] = frozenset()
     pks: tuple[int, ...] = ()
     """The first of them."""
+    cause: str = ""
+    """What they wait because of."""
 
 
 def _runs(scope: Scope) -> QuerySet[Run]:
@@ -97,8 +99,13 @@ def _failed(scope: Scope) -> list[Attention]:
 
 def _waiting(scope: Scope) -> list[Attention]:
     """Runs that have waited for long: asked why once for all that the cluster says the same of."""
-    same = ("experiment", "cluster", "reason", "message", "spec__resources")
-    waits = Run.objects.alias(since=SINCE).filter(long(), deleted_at=None, experiment__project=scope.project)
+    same = ("experiment", "cluster", "reason", "message", "spec__resources", "own")
+    own = Attempt.objects.filter(run=OuterRef("pk")).order_by("-number").values("reason")[:1]
+    waits = (
+        Run.objects.alias(since=SINCE)
+        .annotate(own=Subquery(own))
+        .filter(long(), **selectors.KEPT, experiment__project=scope.project)
+    )
     by_words = waits.order_by().values(*same)
     some = Func(ArrayAgg("pk", order_by="pk"), template=f"(%(expressions)s)[1:{NAMED}]")
     alike = list(by_words.annotate(first=Min("pk"), n=Count("pk"), some=some).order_by("first"))
@@ -115,7 +122,9 @@ def _waiting(scope: Scope) -> list[Attention]:
             step = why.next_step if why else ""
             pks = tuple(row["some"])
             since = getattr(run, "since")  # noqa: B009 - annotated above
-            groups.append(_Group(run, state, sentence, since, row["n"], next_step=step, pks=pks))
+            # What waited before for something else does not wait because its cluster is away.
+            cause = cause_of(run.cluster) if run.cluster and not row["own"] else ""
+            groups.append(_Group(run, state, sentence, since, row["n"], next_step=step, pks=pks, cause=cause))
     return _lines(_merged(groups), sum(row["n"] for row in alike), "waiting", scope)
 
 
@@ -129,7 +138,7 @@ def _merged(groups: Iterable[_Group]) -> list[_Group]:
             experiments=frozenset(group.run.experiment.name for group in alike),
             pks=tuple(pk for group in alike for pk in group.pks)[:NAMED],
         )
-        for alike in grouped(groups, lambda group: (group.state, group.sentence))
+        for alike in grouped(groups, lambda group: (group.state, group.sentence, group.cause))
     ]
 
 
@@ -165,7 +174,7 @@ def _line(group: _Group, verb: str, scope: Scope, named: Mapping[int, Member]) -
         quote=group.quote,
         next_step=group.next_step,
         members=(Member(str(run), url_of(run)),),
-        cause=cause_of(run.cluster) if verb == "waiting" and run.cluster else "",
+        cause=group.cause,
     )
     if group.count == 1:
         return line

@@ -17,7 +17,7 @@ PATIENCE = timedelta(seconds=45)
 
 def _begun(pk: Any) -> QuerySet[Transition]:
     rows = Transition.objects.filter(object_type=Run._meta.label_lower, object_id=pk, to_state__in=list(NOT_RUNNING))
-    return rows.exclude(from_state__in=list(NOT_RUNNING)).order_by("-id")
+    return rows.exclude(from_state__in=["", *NOT_RUNNING]).order_by("-id")
 
 
 SINCE: Any = Coalesce(Subquery(_begun(OuterRef("pk")).values("at")[:1]), F("created_at"), output_field=DateTimeField())
@@ -33,5 +33,5 @@ def again_since(run: Run) -> datetime | None:
     """Since when a run waits that has run before; None for one that runs, or that has never run."""
     if run.started_at is None or run.state not in NOT_RUNNING:
         return None
-    began = _begun(run.pk).exclude(from_state="").first()
+    began = _begun(run.pk).first()
     return began.at if began is not None else None
