@@ -1,5 +1,6 @@
 """Traces on pages: the list of an experiment's, and one as a waterfall."""
 
+import html
 import re
 from typing import Any
 
@@ -139,3 +140,15 @@ def test_strangers_see_no_trace(experiment: Experiment, browser: Client) -> None
     assert browser.get(f"/p/{other.name}/traces/{trace.uid}/").status_code == 404
     Run.objects.filter(experiment=experiment).update(deleted_at="2026-01-01T00:00:00Z")
     assert browser.get(f"/p/demo/traces/{trace.uid}/").status_code == 200
+
+
+def test_an_experiment_that_has_traces_and_no_run_says_so_and_launches_into_itself(
+    browser: Client, experiment: Experiment, project: Project
+) -> None:
+    factories.trace(factories.run(experiment))
+    Run.objects.all().delete()
+    page = html.unescape(browser.get("/p/demo/experiments/digits/").content.decode())
+    assert "0 runs, 1 trace<" in page and "No run, but traces" in page and "No run yet" not in page
+    Experiment.objects.create(project=project, name="it's mine")
+    page = html.unescape(browser.get("/p/demo/experiments/it's mine/").content.decode())
+    assert "No run yet" in page and r""""experiment": "it'\''s mine",""" in page

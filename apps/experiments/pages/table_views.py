@@ -1,5 +1,6 @@
 """The runs of an experiment: the table, some side by side, what is done to chosen ones, and the table as a file."""
 
+import json
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -27,7 +28,7 @@ from apps.experiments.states import RunState
 
 LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs \\
   -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"project": "{project}", "experiment": "digits",
+  -d '{{"project": "{project}", "experiment": {experiment},
        "image": "flotilla-examples/digits:1",
        "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
 ACTS = {"delete": services.delete_runs, "restore": services.restore_runs, "cancel": services.cancel_runs}
@@ -63,10 +64,17 @@ def _context(
         "states": [*(state.value for state in RunState), panels.DELETED],
         "may_change": panels.may_change(request.principal, experiment),
         "is_default": experiment.name == DEFAULT_NAME,
-        "command": LAUNCH_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+        "command": LAUNCH_COMMAND.format(
+            url=settings.PUBLIC_URL, project=project.name, experiment=_quoted(experiment.name)
+        ),
         "chosen": frozenset(request.POST.getlist("run")),
         "tag_form": tag_form or TagForm(auto_id="tag_%s"),
     }
+
+
+def _quoted(name: str) -> str:
+    """A name in JSON within single quotes of a shell."""
+    return json.dumps(name, ensure_ascii=False).replace("'", r"'\''")
 
 
 @page

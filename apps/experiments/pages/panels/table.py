@@ -92,6 +92,11 @@ class RunTable:
         """How many runs the experiment has, whatever the filter."""
         return selectors.counts_of(self._experiment)
 
+    @cached_property
+    def trace_count(self) -> int:
+        """How many traces the experiment has, for a page that has no run to show."""
+        return self._experiment.traces.count()
+
     def pages(self) -> Iterator[list[tuple[Run, Logged]]]:
         """All runs that match, some at a time, each with what it has logged. Raises Invalid."""
         token = ""
