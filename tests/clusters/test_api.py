@@ -142,6 +142,12 @@ def test_pods_and_events_of_other_projects_are_anonymous(viewer: Rest, root: Res
     hidden = [pod for pod in pods if pod["name"] is None]
     assert len(hidden) == 3
     assert {key for key, value in hidden[0].items() if value is not None} == {"health", "reason", "node"}
+    Cluster.objects.update(state="Unreachable", message="No answer.")
+    pods = viewer("GET", "/gke-eu/pods").json()["results"]
+    assert {(pod["health"], pod["reason"], pod["ready"] or False) for pod in pods} == {
+        ("Unknown", "Unreachable", False)
+    }
+    assert {(pod["message"] or "No answer.").endswith("No answer.") for pod in pods} == {True}
 
 
 def test_a_namespace_of_another_project_can_not_be_probed(viewer: Rest, cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.clusters.models import Cluster
+from apps.clusters.models import Cluster, Pod
 from apps.core.access import Principal
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Health, Role
@@ -169,6 +169,13 @@ def test_replicas_and_heals_tell_how_one_was_killed(api: Client, digits: Deploym
     replica = api.get("/api/v1/deployments/digits/replicas").json()["results"][0]
     assert replica["restarted"] == "restarted 1×, exit 137 SIGKILL"
     assert (replica["revision"], replica["ready"], replica["last_exit_code"]) == (1, False, 137)
+    Pod.objects.update(health=Health.HEALTHY, ready=True, message="All containers are ready.")
+    assert api.get("/api/v1/deployments/digits/replicas").json()["results"][0]["ready"]
+    Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", message="No answer.")
+    for address in ("/api/v1/deployments/digits/replicas", "/api/v1/clusters/local/pods"):
+        [lost] = api.get(address).json()["results"]
+        assert (lost["health"], lost["reason"], lost["ready"]) == ("Unknown", "Unreachable", False), address
+        assert lost["message"].endswith("it was Running. local can't be asked now: No answer."), lost["message"]
     Heal.objects.create(
         placement=digits.places[0], wanted=3, lowest=2, dropped_at=digits.created_at, message="2 of 3 ready."
     )

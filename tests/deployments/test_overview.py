@@ -96,6 +96,11 @@ def test_only_what_is_on_a_target_that_can_not_be_asked_is_greyed() -> None:
     assert "stale" not in squares.pop("calm-pod") and squares and all("stale" in each for each in squares.values())
     [row] = serving(Scope(Principal(user=User.objects.get(username="root")), project))
     assert not row.unheard and any(square["stale"] for square in row.replicas)
+    lost = [square for square in row.replicas if square["stale"]]
+    assert {(square["state"], square["detail"]) for square in lost} <= {
+        ("Unknown", f"{was} when last seen") for was in Health
+    }
+    assert "calm-pod: Ready" in text and "Unknown, Ready when last seen" in text and text.count(": Ready, ") == 2
     assert row.apart.endswith(" on a target that can't be asked") and row.ready == "0 of 1"
     assert [square["stale"] for square in row.replicas if square["name"] == "calm-pod"] == [False]
 

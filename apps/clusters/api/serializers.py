@@ -334,8 +334,9 @@ class PodSerializer(Shown):
         pod = instance.pod
         shown = {"health": instance.health, "reason": instance.reason, "node": instance.node_name}
         named = {key: getattr(pod, key) if pod else None for key in self._NAMED}
-        told = self.context["told"].get(pod.uid) if pod else None
-        return shown | named | ({"message": told} if told else {})
+        if pod is None:
+            return shown | named
+        return shown | named | {"ready": instance.ready, "message": self.context["told"].get(pod.uid, pod.message)}
 
 
 class EventSerializer(Shown):

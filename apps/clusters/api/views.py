@@ -209,7 +209,7 @@ class ClusterViewSet(ServiceViewSet):
         chosen = {key: request.query_params.get(key, "") for key in ("namespace", "node")}
         page = self.paginate_queryset(selectors.pods_of(cluster, self.principal, **chosen)) or []
         views = selectors.pod_views(page, cluster, self.principal)
-        told = sentences_of(cluster, [view.pod for view in views if view.pod is not None])
+        told = sentences_of([cluster], [view.pod for view in views if view.pod is not None])
         return self.get_paginated_response(PodSerializer(views, many=True, context={"told": told}).data)
 
     @extend_schema(

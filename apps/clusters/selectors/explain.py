@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.observed.owners import overran
+from apps.clusters.selectors.fleet import is_last_seen
 from apps.clusters.selectors.noderoom import NODE_COLUMNS, node_facts, requested_by_node
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility
@@ -72,13 +73,16 @@ def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = ""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
 
 
-def sentences_of(cluster: Cluster, pods: Iterable[Pod]) -> dict[str, str]:
-    """What the pages say now of pods of one cluster that are unwell on their nodes, by uid: their events, their nodes
-    and their owners may know more than their status did. Of a cluster that can't be asked, nothing beside the rows."""
-    if not _answers(cluster):
-        return {}
-    unwell = [pod for pod in pods if pod.node_name and pod.health != Health.HEALTHY]
-    return {uid: why.quoted for uid, why in explain_pods(unwell).items()} if unwell else {}
+def sentences_of(clusters: Iterable[Cluster], pods: Iterable[Pod]) -> dict[str, str]:
+    """What the pages say now of pods of these clusters, by uid: of those that are unwell on their nodes, since their
+    events, their nodes and their owners may know more than their status did; and of those that may be anything."""
+    by_key = {cluster.pk: cluster for cluster in clusters}
+    asked = [
+        pod
+        for pod in pods
+        if is_last_seen(pod, by_key[pod.cluster_id]) or (pod.node_name and pod.health != Health.HEALTHY)
+    ]
+    return {uid: why.quoted for uid, why in explain_pods(asked).items()} if asked else {}
 
 
 def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:

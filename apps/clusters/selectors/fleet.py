@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors.sums import (
     ACTIVE,
+    ENDED,
     UNSEEN,
     Group,
     HasRoom,
@@ -71,6 +72,11 @@ class ProjectUse:
 def is_current(cluster: Cluster) -> bool:
     """Whether a cluster is watched now."""
     return cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED} and not cluster.is_locked_out
+
+
+def is_last_seen(pod: Pod, cluster: Cluster) -> bool:
+    """Whether a pod may be anything now: its cluster is not watched, and it was not seen to end."""
+    return not (is_current(cluster) or pod.deleted_at is not None or pod.phase in ENDED)
 
 
 def is_in_step(cluster: Cluster) -> bool:

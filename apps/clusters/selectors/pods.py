@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from apps.clusters.models import Cluster, Pod
-from apps.clusters.selectors.fleet import require_signed_in
+from apps.clusters.selectors.fleet import is_last_seen, require_signed_in
 from apps.clusters.selectors.squares import Square, word
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility, visibility_of
@@ -39,6 +40,19 @@ class PodView:
     url: str = ""
     node_name: str = ""
     pod: Pod | None = None
+    ready: bool = False
+
+
+class Known(NamedTuple):
+    """How a pod is now."""
+
+    health: str
+    reason: str
+    ready: bool
+
+
+# Of one that may be anything, since its cluster can't be asked.
+UNREACHABLE = Known(Health.UNKNOWN.value, "Unreachable", ready=False)
 
 
 def pods_of(cluster: Cluster, principal: Principal, *, namespace: str = "", node: str = "") -> QuerySet[Pod]:
@@ -147,19 +161,26 @@ def pod_views(pods: Iterable[Pod], cluster: Cluster, principal: Principal) -> li
 
 def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
     """One pod as somebody with `sight` may see it."""
-    state = state_word(pod)
+    known = known_of(pod, cluster)
+    state = UNREACHABLE.health if known is UNREACHABLE else state_word(pod)
     if not sight.allows(pod.project):
-        return PodView(ANONYMOUS, state, pod.health, pod.reason, node_name=pod.node_name)
+        return PodView(ANONYMOUS, state, known.health, known.reason, node_name=pod.node_name)
     return PodView(
         name=pod.name,
         state=state,
-        health=pod.health,
-        reason=pod.reason,
+        health=known.health,
+        reason=known.reason,
         detail="" if pod.health == Health.HEALTHY else pod.message[:200],
         url=nav.link("clusters:pod", cluster.name, pod.namespace, pod.name),
         node_name=pod.node_name,
         pod=pod,
+        ready=known.ready,
     )
+
+
+def known_of(pod: Pod, cluster: Cluster) -> Known:
+    """How a pod is now, as far as that is known: the same on pages and in REST."""
+    return UNREACHABLE if is_last_seen(pod, cluster) else Known(pod.health, pod.reason, pod.ready)
 
 
 def state_word(pod: Pod) -> str:

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.clusters.models import Pod
+from apps.clusters.selectors.pods import known_of
 from apps.deployments import drift, selectors
 from apps.deployments.api.choices import ChoiceSerializer, ReasonSerializer
 from apps.deployments.api.following import FollowsSerializer, follows_of
@@ -279,7 +280,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 
 
 class ReplicaSerializer(serializers.ModelSerializer[Pod]):
-    """A replica: its pod, as last observed."""
+    """A replica: its pod. While its cluster can't be asked it is Unknown, and the message tells how it was."""
 
     revision = serializers.SerializerMethodField()
     restarted = serializers.SerializerMethodField(help_text="Why it was restarted last.")
@@ -293,6 +294,12 @@ class ReplicaSerializer(serializers.ModelSerializer[Pod]):
             "name", "revision", "ready", "health", "reason", "message", "restarts", "restarted", "last_exit_code",
             "last_ended_at", "node", "pod_ip", "started_at", "observed_at",
         )  # fmt: skip
+
+    def to_representation(self, instance: Pod) -> dict[str, Any]:
+        """In the words of its page; the context has the `clusters` by their keys, and what is `told` of pods by uid."""
+        shown = super().to_representation(instance)
+        known = known_of(instance, self.context["clusters"][instance.cluster_id])
+        return {**shown, **known._asdict(), "message": self.context["told"].get(instance.uid, instance.message)}
 
     def get_revision(self, pod: Pod) -> int:
         """The number of the revision that it serves."""

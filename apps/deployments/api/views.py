@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from apps.clusters.selectors.explain import sentences_of
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
@@ -180,8 +181,12 @@ class DeploymentViewSet(
     @extend_schema(operation_id="listReplicas", parameters=[PROJECT], responses=forms.ReplicaSerializer(many=True))
     @action(detail=True)
     def replicas(self, request: Request, name: str) -> Response:
-        """The replicas as last observed."""
-        return self._page(selectors.pods_of(self._deployment(name)), forms.ReplicaSerializer)
+        """The replicas, as far as they are known."""
+        deployment = self._deployment(name)
+        clusters = {place.target.cluster_id: place.target.cluster for place in deployment.places}
+        page = self.paginate_queryset(selectors.pods_of(deployment)) or []
+        context = {"clusters": clusters, "told": sentences_of(clusters.values(), page)}
+        return self.get_paginated_response(forms.ReplicaSerializer(page, many=True, context=context).data)
 
     @extend_schema(operation_id="listHeals", parameters=[PROJECT], responses=forms.HealSerializer(many=True))
     @action(detail=True)

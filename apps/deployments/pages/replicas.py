@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apps.deployments.pages.ready import LAST_SEEN
 from apps.deployments.pages.rows import ReplicaRow
 
 
@@ -33,9 +34,12 @@ class Group:
 
     @property
     def ready(self) -> str:
-        """ "2 of 3 ready"."""
+        """ "2 of 3 ready", and whether that is only as last seen."""
         ready, count = self.of_all or (sum(row.pod.ready for row in self.rows), len(self.rows))
-        return f"{ready} of {count} ready"
+        if not any(row.stale for row in self.rows):
+            return f"{ready} of {count} ready"
+        how = f" {LAST_SEEN}" if all(row.stale for row in self.rows) else ", in part as last seen"
+        return f"{ready} of {count} ready{how}"
 
 
 def parse_by(text: str) -> By:

@@ -13,7 +13,7 @@ from apps.core.text.wording import duration_text
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.pages.mirrors import IN_PREVIEW, had_by, mirrored
-from apps.deployments.pages.ready import Ready, ready_on, revision_on
+from apps.deployments.pages.ready import LAST_SEEN, Ready, ready_on, revision_on
 from apps.deployments.pages.spread import note_of
 from apps.deployments.rollout.traffic import Phase
 from apps.deployments.states import DeploymentState, RevisionState, RolloutState
@@ -75,14 +75,19 @@ class ReplicaRow:
     @property
     def state(self) -> str:
         """The word that the square shows: the reason where it is not well, for that tells more."""
+        return Health.UNKNOWN if self.stale else self._was
+
+    @property
+    def _was(self) -> str:
         # One that ends again and again is ready at the beginning of each try, and not well.
         well = self.pod.ready and self.pod.health != Health.DEGRADED
         return "Ready" if well else (self.pod.reason or self.pod.health)
 
     @property
     def detail(self) -> str:
-        """Revision, node and the last restart."""
-        parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
+        """How it was where that is all that is known, revision, node and the last restart."""
+        was = f"{self._was} {LAST_SEEN}" if self.stale else ""
+        parts = [was, f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
         return ", ".join(part for part in parts if part)
 
 

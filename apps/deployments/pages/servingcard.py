@@ -1,12 +1,14 @@
 """The card of the overview that shows what serves: a line for each deployment, a square for each replica."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from apps.core.pages import nav
 from apps.core.pages.overview import Scope, ServingRow
+from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision
-from apps.deployments.pages.ready import ready_of
+from apps.deployments.pages.ready import LAST_SEEN, ready_of
 from apps.deployments.pages.rows import coming_of
 from apps.deployments.states import RolloutState
 
@@ -29,7 +31,7 @@ def serving(scope: Scope) -> list[ServingRow]:
             ready.count,
             ready.apart,
             [
-                {**square, "url": url, "stale": place.is_lost}
+                {**(_lost(square) if place.is_lost else square), "url": url}
                 for place in row.places
                 for square in squares.get(place.pk, [])
             ],
@@ -79,6 +81,10 @@ def targets_text(row: Deployment) -> str:
     return places[0].target.name if len(places) == 1 else f"{len(places)} targets"
 
 
+def _lost(square: Mapping[str, Any]) -> dict[str, Any]:
+    return {**square, "state": Health.UNKNOWN, "detail": f"{square['state']} {LAST_SEEN}", "stale": True}
+
+
 def _square(pod: selectors.Square, coming: str) -> dict[str, Any]:
     young = bool(coming) and pod.revision == coming
-    return {"name": pod.name, "state": pod.health, "detail": pod.said, "young": young}
+    return {"name": pod.name, "state": pod.health, "detail": pod.said, "young": young, "stale": False}
