@@ -16,7 +16,7 @@ from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.text.wording import moment_text
 from tests import factories
-from tests.clusters import fakeapi, usage_history
+from tests.clusters import fakeapi
 from tests.clusters.fakeapi import FakeApi
 
 pytestmark = pytest.mark.django_db
@@ -558,44 +558,6 @@ def test_a_replicas_pod_leads_to_its_deployment(viewer: Client, cluster: Cluster
     Pod.objects.create(cluster=cluster, **rows.pod_row(pod, datetime.now(UTC)))
     text = viewer.get("/clusters/gke-eu/pods/flotilla-demo/digits-r1-x/").content.decode()
     assert "/p/demo/deployments/digits/" in text and "revision 1" in text
-
-
-def test_what_was_never_seen_of_a_cluster_is_not_known_at_any_door(root: Client, cluster: Cluster) -> None:
-    """A cluster that refuses Flotilla from the start has neither no nodes nor no GPUs, and measures use or does not."""
-    Project.objects.create(name="alone")
-    Node.objects.all().delete()
-    Pod.objects.all().delete()
-    whole = {"reason": "", "message": "", "last_transition_time": datetime.now(UTC).isoformat()}
-    refused = [condition | whole for condition in REFUSED]
-    Cluster.objects.update(state="Degraded", last_seen_at=datetime.now(UTC), conditions=refused)
-    usage_history.sample_now(cluster, datetime.now(UTC))
-    told = root.get("/api/v1/clusters/gke-eu/").json()
-    sums = {name: told[name] for name in ("nodes", "nodes_ready", "pods", "pods_degraded", "gpus", "has_metrics")}
-    assert set(sums.values()) == {None}
-    assert {amount for name in ("cpu", "memory", "gpu") for amount in told[name].values()} == {None}
-    pages = ("/clusters/", "/p/alone/", "/clusters/gke-eu/", "/clusters/gke-eu/usage/", "/clusters/?group=region")
-    shown = {path: root.get(path).content.decode() for path in pages}
-    for path in ("/clusters/", "/p/alone/", "/clusters/gke-eu/"):
-        assert "not known yet" in shown[path], path
-    said = re.sub(r"<section[^>]* hidden .*?</section>", "", " ".join(shown.values()), flags=re.DOTALL)
-    for untrue in ("0 nodes", "0 of 0", ">none<", "no metrics-server", ">0 B"):
-        assert untrue not in said, untrue
-    Cluster.objects.update(synced_at=datetime.now(UTC))
-    assert root.get("/api/v1/clusters/gke-eu/").json()["nodes"] == 0, "what was seen to be empty is empty"
-
-
-def test_a_disabled_cluster_is_in_no_sum(root: Client, cluster: Cluster) -> None:
-    """What it has nobody can use: the fleet, the groups of its table, and the overview count alike."""
-    alone = Project.objects.create(name="alone")
-    off = factories.cluster("off", state="Disabled", enabled=False)
-    factories.pod(off, alone)
-    text = root.get("/clusters/?group=region").content.decode()
-    assert "2 of 2 nodes ready · 6 pods · 1 disabled is not counted" in text
-    assert f'id="cluster-{off.pk}"' in text and 'id="use-alone"' not in text
-    there = re.search(r'id="group-here".*?</tr>', text, re.DOTALL)
-    assert there is not None and there[0].count("1 cluster<") == 1 and " of 3" not in there[0]
-    tile = re.search(r"GPUs in use.*?</a>", root.get("/p/alone/").content.decode(), re.DOTALL)
-    assert tile is not None and "of 4" in tile[0]
 
 
 def test_the_overview_shows_room_where_there_is_some(root: Client) -> None:
