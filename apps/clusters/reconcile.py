@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
-from apps.clusters.observed.clusterstate import UNSTABLE_MINUTES, Observation, conditions, derive
-from apps.clusters.observed.conditions import merge
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.conditions import UNSTABLE_MINUTES, conditions, merge
+from apps.clusters.observed.observation import Observation
 from apps.clusters.observed.store import hold
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.registration import announce

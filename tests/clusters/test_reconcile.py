@@ -9,7 +9,7 @@ from django.utils import timezone
 from apps.clusters import reconcile, services
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.observed import interests, store
-from apps.clusters.observed.clusterstate import Observation
+from apps.clusters.observed.observation import Observation
 from apps.clusters.reconcile import tidy
 from apps.clusters.watcher import lease
 from apps.core.access import Principal

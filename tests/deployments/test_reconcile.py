@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, RefusedOnce, Unreachable
 from apps.clusters.models import Cluster, Workload
-from apps.clusters.observed.clusterstate import Observation
+from apps.clusters.observed.observation import Observation
 from apps.clusters.reconcile import record_state
 from apps.core.models import ApiToken
 from apps.core.pages.overview import Scope

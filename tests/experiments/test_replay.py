@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.models import Cluster
-from apps.clusters.observed.clusterstate import Observation, derive
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.observation import Observation
 from apps.core.access import Principal
 from apps.core.database import transitions
 from apps.core.errors import Unavailable

@@ -16,7 +16,7 @@ from apps.clusters.connect.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
-from apps.clusters.observed.clusterstate import defect_of
+from apps.clusters.observed.observation import defect_of
 from apps.clusters.services import twins
 from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import (

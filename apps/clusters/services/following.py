@@ -3,7 +3,7 @@
 from apps.clusters.kube.errors import KubeError, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.observed import interests
-from apps.clusters.observed.clusterstate import credential_refused
+from apps.clusters.observed.conditions import credential_refused
 from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
 from apps.core import work
 

@@ -8,7 +8,8 @@ from django.db.models import ProtectedError
 
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
-from apps.clusters.observed.clusterstate import Observation, derive
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.observation import Observation
 from apps.clusters.services import dependents
 from apps.clusters.services.asking import CHECK, look_again
 from apps.clusters.services.dependents import Dependents

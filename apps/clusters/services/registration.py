@@ -14,7 +14,7 @@ from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.observed import conditions
-from apps.clusters.observed.clusterstate import UNTRIED
+from apps.clusters.observed.conditions import UNTRIED
 from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.following import follow_state

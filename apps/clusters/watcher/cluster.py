@@ -25,14 +25,9 @@ from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.observed import rows, store
-from apps.clusters.observed.clusterstate import (
-    FAILURES_UNTIL_UNREACHABLE,
-    UNSTABLE_MINUTES,
-    Observation,
-    conditions,
-    defect_of,
-    derive,
-)
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.conditions import FAILURES_UNTIL_UNREACHABLE, UNSTABLE_MINUTES, conditions
+from apps.clusters.observed.observation import Observation, defect_of
 from apps.clusters.observed.store import LeaseLost
 from apps.clusters.reconcile import Age, record_state
 from apps.clusters.states import ClusterState

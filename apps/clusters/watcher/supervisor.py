@@ -11,7 +11,8 @@ from django.db import InterfaceError, OperationalError
 
 from apps.clusters import services
 from apps.clusters.models import Cluster
-from apps.clusters.observed.clusterstate import FAILURES_UNTIL_UNREACHABLE, Observation, defect_of
+from apps.clusters.observed.conditions import FAILURES_UNTIL_UNREACHABLE
+from apps.clusters.observed.observation import Observation, defect_of
 from apps.clusters.observed.store import LeaseLost
 from apps.clusters.reconcile import recent_outages, record_ages, record_state
 from apps.clusters.watcher import lease

@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.clusters.observed.clusterstate import Observation, conditions, derive
-from apps.clusters.observed.conditions import Condition, merge
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.conditions import Condition, conditions, merge
+from apps.clusters.observed.observation import Observation
 from apps.clusters.states import MOVES, ClusterState
 
 SYNCED = {"Node": "", "Pod": "", "Event": ""}

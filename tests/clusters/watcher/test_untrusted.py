@@ -14,7 +14,8 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.observed import store
-from apps.clusters.observed.clusterstate import Observation, defect_of, derive
+from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.observation import Observation, defect_of
 from apps.clusters.watcher import supervisor
 from apps.clusters.watcher.cluster import ClusterWatch
 from apps.clusters.watcher.timing import Timing
