@@ -99,6 +99,8 @@ def _runs(project: Project, home: Cluster) -> tuple[Run, ...]:
         one = factories.run(experiment, state=state, name=wide(248) + f"-{number}", **{**about, **more})
         factories.attempt(one)
         made.append(one)
+    _traced(made[0])
+    factories.run(experiment, name=wide(250), deleted_at=timezone.now(), deleted_by=wide(200), **about)
     Run.objects.filter(state="Queued").update(created_at=timezone.now() - timedelta(hours=1))
     first = made[0]
     for kind in (Param, Tag):
@@ -110,6 +112,11 @@ def _runs(project: Project, home: Cluster) -> tuple[Run, ...]:
     artifacts.write(first, "/".join([wide(200)] * 3), io.BytesIO(b"text"))
     artifacts.write(first, "model/MLmodel", io.BytesIO(b"{}"))
     return tuple(made)
+
+
+def _traced(run: Run) -> None:
+    said = {wide(120): f'"{wide(500)}"', "mlflow.spanInputs": f'{{"{wide(60)}": "{wide(900)}"}}'}
+    factories.trace(run, name=wide(250), failed=True, spans=5, **said)
 
 
 def _served(project: Project, home: Cluster, node: str, source: Run) -> tuple[Deployment, Pod]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from playwright.sync_api import Browser, expect
 
 from apps.core.states import Role
+from apps.experiments.models import Trace
 from tests import factories, worst
 from tests.architecture.urls import every_url
 from tests.worst import Worst
@@ -58,19 +59,23 @@ def addresses(made: Worst) -> Iterator[tuple[str, str]]:
         "clusters": {"name": made.pod.cluster.name, "node": made.pod.node_name, "namespace": made.pod.namespace}
         | {"pod": made.pod.name},
         "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1}
-        | {"word": "promote", "pk": 1, "target": "t"},
+        | {"word": "promote", "pk": 1, "target": "t", "number": deployment.revisions.latest("number").number},
         "experiments": {**shared, "uid": made.runs[1].uid, "name": run.experiment.name, "path": "model/MLmodel"}
-        | {"model": "m", "alias": "a"},
+        | {"model": "m", "alias": "a", "ident": "0" * 32},
     }
+    compare = reverse("experiments:compare", args=[made.project.name])
     for url in every_url():
         space = url.name.partition(":")[0]
         if space in about and url.name not in NO_PAGES:
             values = {name: about[space][name] for name in url.params}
             if url.name.startswith("experiments:model") and "name" in values:
                 values["name"] = model.name
+            if url.name == "experiments:trace":
+                values["uid"] = Trace.objects.get().uid
             yield url.name, reverse(url.name, kwargs=values)
     yield "experiments:run, with everything", reverse("experiments:run", args=[made.project.name, run.uid])
     yield "clusters:detail, unreachable", reverse("clusters:detail", args=[made.cluster.name])
+    yield "experiments:compare, of two", compare + "?" + "&".join(f"run={each.uid}" for each in made.runs[:2])
     yield "core:search, with results", reverse("core:search") + f"?q={worst.WIDE * 2}"
 
 
