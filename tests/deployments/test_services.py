@@ -369,7 +369,7 @@ def test_a_used_target_stays(digits: Deployment, root: Principal) -> None:
 
 
 def test_a_round_that_saw_an_older_wish_does_not_speak_for_the_newer(digits: Deployment, developer: Principal) -> None:
-    seen = ObservedRevision(wanted=3, existing=3, ready=3)
+    seen = ObservedRevision(wanted=3, existing=3, ready=2)
     arrive(digits)
     stale = selectors.for_reconcile(place_of(digits).pk)
     assert stale is not None
@@ -378,7 +378,7 @@ def test_a_round_that_saw_an_older_wish_does_not_speak_for_the_newer(digits: Dep
     services.scale(principal=developer, deployment=digits, replicas=5)
     record_round(stale, None, Round({1: seen}, decision, [], now))
     digits.refresh_from_db()
-    assert (digits.health, digits.message) == ("Progressing", "Waiting for the first round.")
+    assert (digits.health, digits.message) == ("Healthy", "3 of 3 ready."), "as before somebody asked"
     assert digits.observed_generation < digits.generation
 
 
@@ -421,8 +421,10 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
         (Health.UNKNOWN, away),
         (Health.DEGRADED, refused),
         (Health.UNKNOWN, unreachable),
-        (Health.PROGRESSING, scale),
+        # It is as it was until a round has looked.
+        (Health.UNKNOWN, scale),
         (Health.DEGRADED, round_of),
+        (Health.DEGRADED, scale),
         (Health.PROGRESSING, delete),
     ]
     for health, write in steps:
@@ -432,7 +434,8 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
             write(reason)
             digits.refresh_from_db()
             assert digits.health == health, write
-            assert (digits.health_since != long_ago) is dates_anew, (write, reason)
+            assert (digits.health_since != long_ago) is (dates_anew and write is not scale), (write, reason)
+            assert (digits.observed_generation < digits.generation) or write is not scale
             known = 0 if health is Health.UNKNOWN else place_of(digits).ready_replicas
             assert (place_of(digits).known_ready, digits.ready_replicas) == (known, known), write
 

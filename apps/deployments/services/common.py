@@ -183,7 +183,22 @@ def change_wanted(placement: Placement, **fields: Any) -> None:
     """
     first = first_words(placement.target.cluster)
     since = since_held(placement, first["health"])
-    put(placement, **fields, **first, refused={}, health_since=since, generation=placement.generation + 1)
+    _want(placement, **fields, **first, refused={}, health_since=since)
+
+
+def change_beside(placement: Placement, **fields: Any) -> None:
+    """The same for a wish that leaves what serves where it is, such as another number of replicas.
+
+    It fares as it was seen last: `generation` is ahead of `observed_generation` until a round has looked.
+    """
+    if placement.health == Health.SUSPENDED or is_away(placement.target.cluster):
+        change_wanted(placement, **fields)
+    else:
+        _want(placement, **fields)
+
+
+def _want(placement: Placement, **fields: Any) -> None:
+    put(placement, **fields, generation=placement.generation + 1)
     work.ask(KIND, placement.pk, cluster=placement.target.cluster_id, first=True)
 
 

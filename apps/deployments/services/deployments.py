@@ -16,7 +16,7 @@ from apps.deployments.models import Deployment
 from apps.deployments.rollout.spread import Spread, even, parse_spread
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.autoscaling import refuse_scaled
-from apps.deployments.services.common import ask_all, change_wanted, hold, locked, since_held, tell
+from apps.deployments.services.common import ask_all, change_beside, hold, locked, since_held, tell
 from apps.deployments.services.places import placed_on
 from apps.deployments.services.policies import as_they_are, check, check_sizes, resized
 from apps.deployments.services.rollouts import end_unfinished, go_on
@@ -59,7 +59,7 @@ def scale(
         if other:
             before = {place.target.name: place.desired_replicas for place in other}
             for place in other:
-                change_wanted(place, desired_replicas=count, scale_asked=True)
+                change_beside(place, desired_replicas=count, scale_asked=True)
             put(held, generation=held.generation + 1)
             go_on(held)
             audit.record(

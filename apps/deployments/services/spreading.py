@@ -16,7 +16,7 @@ from apps.deployments.models import Deployment, Placement, Rollout
 from apps.deployments.rollout.policy import NOTHING, load_of, parse_policy
 from apps.deployments.rollout.spread import Kept, Seat, SpreadDecision, decide, parse_spread
 from apps.deployments.selectors.loads import loads_of
-from apps.deployments.services.common import CLOCK, KIND, change_wanted
+from apps.deployments.services.common import CLOCK, KIND, change_beside
 from apps.deployments.specs import MAX_REPLICAS, parse_revision
 from apps.deployments.states import DeploymentState
 
@@ -65,7 +65,7 @@ def _store(places: Sequence[Placement], decision: SpreadDecision) -> bool:
     # First, so that the rows of work are taken in their order.
     work.ask_many(KIND, [(place.pk, place.target.cluster_id) for place, _ in other], first=True)
     for place, seat in other:
-        change_wanted(place, desired_replicas=seat.replicas, scale_asked=True)
+        change_beside(place, desired_replicas=seat.replicas, scale_asked=True)
     for place, seat in pairs:
         kept = Kept(seat.out, seat.lost_since, seat.back_since).to_json()
         if place.seat != kept:

@@ -7,7 +7,7 @@ from apps.core import audit
 from apps.core.access import Principal
 from apps.core.database.rows import put
 from apps.deployments.models import Deployment, Placement
-from apps.deployments.services.common import ask_all, change_wanted, tell
+from apps.deployments.services.common import ask_all, change_beside, tell
 from apps.deployments.services.rollouts import go_on
 
 
@@ -19,7 +19,7 @@ def want(
     # First, so that all its rows of work are taken in their order.
     ask_all(held)
     for place in held.places:
-        change_wanted(place, **of_place(place))
+        change_beside(place, **of_place(place))
     put(held, **{field: wanted}, generation=held.generation + 1)
     go_on(held)
     audit.record(
