@@ -2,9 +2,11 @@
 
 import itertools
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from apps.core.access import Principal
 from apps.core.models import Project, User
@@ -108,3 +110,13 @@ def test_a_target_that_waits_for_its_wave_is_called_as_the_rollout(words: dict[s
     assert place.word == "Paused"
     place.stable_id = row.current_id
     assert place.word == "Progressing", "what has come there does not wait"
+
+
+def test_what_is_paused_is_so_since_its_rollout_came_to_its_step(words: dict[str, str], client: Client) -> None:
+    client.force_login(User.objects.get(username="root"))
+    now = timezone.now()
+    Deployment.objects.update(health_since=now - timedelta(hours=3))
+    Rollout.objects.update(step_since=now - timedelta(minutes=7))
+    for rollout, since in (("Paused", "for 7 min"), ("Progressing", "for 3 h")):
+        page = client.get(f"/p/demo/deployments/{named(Health.PROGRESSING, rollout)}/").content.decode()
+        assert since in re.sub(r"<[^>]+>", "", page.partition('id="summary"')[2])[:900], rollout

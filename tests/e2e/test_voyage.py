@@ -44,7 +44,10 @@ def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_st
     expect(page.locator("main")).to_contain_text("exit code 1")
     page.get_by_role("link", name=best.name, exact=True).first.click()
     expect(page.locator("main")).to_contain_text(f"{best.accuracy:.4f}")
+    parts = page.get_by_role("navigation", name="Parts of the run")
+    parts.get_by_role("link", name="Charts").click()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    parts.get_by_role("link", name="Artifacts").click()
     expect(page.get_by_role("img", name=re.compile("confusion")).first).to_be_visible()
 
     rail.get_by_role("link", name="Models").click()

@@ -39,6 +39,7 @@ from apps.deployments.pages.story import serves
 from apps.deployments.predict.examples import UNKNOWN, pretty
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.server import is_own
+from apps.deployments.states import RolloutState
 
 SHOWN_REPLICAS = 300
 SHOWN_REVISIONS = 20
@@ -146,6 +147,13 @@ class Board(RolloutBoard):
     def stands(self) -> str:
         """The word at the head of the page: the health, or why a rollout that fares well does not move on."""
         return self.deployment.word
+
+    @property
+    def stands_since(self) -> datetime:
+        """Since when that is so: a rollout does not move on since it came to its step."""
+        rollout = self.deployment.under_way
+        is_held = rollout is not None and self.stands == RolloutState.PAUSED
+        return rollout.step_since if is_held else self.deployment.health_since
 
     @property
     def serves(self) -> str:
