@@ -261,7 +261,7 @@ MESSAGES = [
     (at(1), "a 20, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
     (at(1), "a 20 had20, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
     (at(1), "a 20 had33, b 0, c 0", {}, "Paused at 33 % (20 % are wanted) on a for 1 min."),
-    (at(1), "a 20 had33 away, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
+    (at(1), "a 20 had33 away, b 0, c 0", {}, "Paused at 33 % (20 % are wanted) on a for 1 min."),
     (at(7), "a 100, b 20 had20, c 20 had33", {}, "Paused at 20–33 % (20 % are wanted) on b and c for 1 min."),
     (at(1), "a 20 had10 held, b 0, c 0", {},
      "Paused at 10 % (20 % are wanted, and an autoscaler keeps what serves whole) on a for 1 min."),

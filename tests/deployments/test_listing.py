@@ -12,6 +12,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.deployments import services
 from apps.deployments.models import Deployment
+from apps.experiments.models import ModelVersion
 from tests import factories
 from tests.deployments.places import arrive
 from tests.deployments.test_placements import SPEC, revise
@@ -111,3 +112,13 @@ def test_the_matrix_has_the_targets_that_are_asked_for(fleet: dict[str, Deployme
     assert re.findall(heads, client.get(f"{PAGE}?view=matrix&cluster=us").content.decode()) == [
         ("on-us", "us · staging")
     ]
+
+
+def test_a_model_is_found_by_the_name_that_is_shown_also_when_its_version_is_deleted(
+    digits: Deployment, demo: Project
+) -> None:
+    client = reader(demo)
+    assert list(shown(client, "model=digits")) == [{"digits"}] * 3
+    ModelVersion.objects.all().delete()
+    assert list(shown(client, "model=digits")) == [{"digits"}] * 3
+    assert list(shown(client, "model=other")) == [set()] * 3

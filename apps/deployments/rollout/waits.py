@@ -141,7 +141,9 @@ def _at(share: Share, placed: Sequence[PlacementSeen]) -> str:
 
 def _weight(share: Share, placed: Sequence[PlacementSeen]) -> str:
     """ "20 %", or "25–33 % (20 % are wanted)" where targets have another part of the requests than they shall have."""
-    had = sorted({seen.had for seen in placed if seen.had is not None and seen.reachable and seen.share == share})
+    known = [seen for seen in placed if seen.had is not None and seen.share == share]
+    # Where none can be asked, what was seen last.
+    had = sorted({seen.had for seen in [each for each in known if each.reachable] or known if seen.had is not None})
     if share.phase is not Phase.WEIGHED or set(had) <= {share.weight}:
         return f"{share.weight} %"
     span = f"{had[0]} %" if len(had) == 1 else f"{had[0]}–{had[-1]} %"

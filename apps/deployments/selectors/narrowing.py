@@ -45,7 +45,8 @@ _CONDITIONS: Mapping[str, Callable[[str], Q]] = {
     "health": _called,
     "rollout": _rolls,
     "strategy": _rolls_by,
-    "model": lambda name: Q(current__model_version__model__name=name),
+    # As it is called there: the version itself may have been deleted.
+    "model": lambda name: Q(current__spec__model__name=name),
 }
 # In the order in which people are told of them.
 NAMES = ("q", "health", "rollout", *PLACE_LOOKUPS, "strategy", "model")
