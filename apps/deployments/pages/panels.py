@@ -152,8 +152,9 @@ class Board(RolloutBoard):
     def stands_since(self) -> datetime:
         """Since when that is so: a rollout does not move on since it came to its step."""
         rollout = self.deployment.under_way
-        is_held = rollout is not None and self.stands == RolloutState.PAUSED
-        return rollout.step_since if is_held else self.deployment.health_since
+        if rollout is not None and self.stands == RolloutState.PAUSED:
+            return rollout.step_since
+        return self.deployment.health_since
 
     @property
     def serves(self) -> str:

@@ -27,8 +27,10 @@ def editable(tags: Mapping[str, str]) -> dict[str, str]:
 
 @transaction.atomic
 def describe_run(*, principal: Principal, run: Run, name: str, note: str, tags: Mapping[str, str]) -> Run:
-    """Give a run a name, a note ("" for none), and these tags in place of those that people write. Needs the developer
-    role. Raises Conflict for a deleted run, and Invalid for a name that no tag may have."""
+    """Give a run a name, a note ("" for none), and these tags in place of those that people write.
+
+    Needs the developer role. Raises Conflict for a deleted run, and Invalid for a name that no tag may have.
+    """
     require_role(principal, run.experiment.project, Role.DEVELOPER)
     run = held(run, "experiment__project")
     if run.deleted_at is not None:
