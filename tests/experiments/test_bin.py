@@ -287,6 +287,38 @@ def test_an_experiment_goes_without_runs_under_way_and_its_runs_with_it(
     assert lost[str(experiment.pk)] == "1 run" and gone.uid in lost, "each thing is counted once"
 
 
+def test_what_lies_in_the_bin_with_its_experiment_is_restored_by_no_door_before_it(
+    experiment: Experiment, principal: Principal, token: str
+) -> None:
+    run, beside = factories.run(experiment, name="inside"), factories.run(experiment, name="beside")
+    elsewhere = factories.run(Experiment.objects.create(project=experiment.project, name="other"))
+    model = LoggedModel.objects.create(experiment=experiment, run=beside, name="net")
+    for each in (run, elsewhere):
+        services.delete_run(principal=principal, run=each)
+    services.delete_logged_model(principal=principal, model=model)
+    services.delete_experiment(principal=principal, experiment=experiment)
+    browser, rest, stock = Client(), Client(headers={"authorization": f"Bearer {token}"}), Stock(token)
+    browser.force_login(principal.user)
+    for lying in (run, model):
+        said = browser.post(f"/p/demo/bin/{lying.uid}/restore", follow=True).content.decode()
+        assert "Restore the experiment first." in said
+        refused = rest.post(f"/api/v1/bin/{lying.uid}/restore", {}, content_type="application/json")
+        assert refused.status_code == 409 and "Restore the experiment first." in refused.content.decode()
+    said = stock("POST", "runs/restore", run_id=run.uid)
+    assert said.status_code == 400 and "Restore the experiment first." in said.json()["message"]
+    bin_page = browser.get("/p/demo/bin/").content.decode()
+    assert "restore its experiment first" in bin_page and 'aria-label="Restore inside"' not in bin_page
+    chosen = {"action": "restore", "experiment": "other", "run": [run.uid, elsewhere.uid, beside.uid]}
+    said = browser.post("/p/demo/runs/act", chosen, follow=True).content.decode()
+    assert "1 run is restored." in said and "2 runs were left: not in the bin, in it with its experiment," in said
+    run.refresh_from_db()
+    assert run.deleted_at is not None
+    services.restore_experiment(principal=principal, experiment=experiment)
+    assert stock("POST", "runs/restore", run_id=run.uid).status_code == 200
+    services.restore(principal=principal, row=model)
+    assert not Run.objects.exclude(deleted_at=None).exists() and not LoggedModel.objects.exclude(deleted_at=None)
+
+
 def test_only_an_admin_deletes_for_good_and_whoever_may_delete_restores(
     experiment: Experiment, project: Project, principal: Principal, token: str
 ) -> None:

@@ -87,7 +87,7 @@ class BinViewSet(ServiceViewSet):
     @extend_schema(operation_id="restoreFromBin", parameters=[ID, PROJECT], request=None, responses={204: None})
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
-        """Bring something back. 409 once it is being deleted for good."""
+        """Bring something back. 409 once it is being deleted for good, and while its experiment is in the bin."""
         services.restore(principal=self.principal, row=binned.find(self.principal, pk, Role.DEVELOPER, **self.within()))
         return Response(status=204)
 

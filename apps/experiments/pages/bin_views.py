@@ -104,11 +104,8 @@ def restore(request: PageRequest, project: Project, ident: str) -> HttpResponse:
     """Bring something back."""
     row = _found(request, project, ident)
     services.restore(principal=request.principal, row=row)
-    parent = None if isinstance(row, Experiment) else row.experiment
-    hidden = parent is not None and parent.deleted_at is not None
-    more = f" Its experiment {parent} is in the bin still." if hidden else ""
-    messages.success(request, f"{row} is restored.{more}")
-    if not hidden and isinstance(row, Experiment | Run):
+    messages.success(request, f"{row} is restored.")
+    if isinstance(row, Experiment | Run):
         target = ("detail", row.name) if isinstance(row, Experiment) else ("run", row.uid)
         return redirect(f"experiments:{target[0]}", project.name, target[1])
     return redirect("experiments:bin", project=project.name)

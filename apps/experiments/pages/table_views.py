@@ -35,7 +35,7 @@ ACTS = {"delete": services.delete_runs, "restore": services.restore_runs, "cance
 # What was done, and why some runs were left as they are.
 DONE = {
     "delete": ("deleted. The state “Deleted” lists them, to be restored", "under way: cancel them first"),
-    "restore": ("restored", "not deleted"),
+    "restore": ("restored", "not in the bin, in it with its experiment, or being deleted for good"),
     "cancel": ("being cancelled", "not under way here"),
     "tag": ("tagged", "deleted"),
 }

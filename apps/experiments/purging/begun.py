@@ -28,6 +28,14 @@ def begin(kind: Binned, pk: int, *, asked_by: str = "") -> Purge | None:
     return purge
 
 
+def check_returns(row: Kept, *related: Kept | None) -> None:
+    """Raise Conflict where what is in the bin can't be restored: it, its experiment or what is `related` is being
+    deleted for good, or its experiment is in the bin, so that no page would show it. Inside a transaction."""
+    check_stays(row, *related)
+    if not isinstance(row, Experiment) and row.experiment.deleted_at is not None:
+        raise Conflict(f"The experiment {row.experiment} is in the bin, too.", hint="Restore the experiment first.")
+
+
 def check_stays(*rows: Kept | None) -> None:
     """Raise Conflict where any of these, or its experiment, is being deleted for good. Inside a transaction: locks
     them, so that none is deleted before it ends."""

@@ -34,7 +34,8 @@ PURGED = {Binned.EXPERIMENT: "experiment.purge", Binned.RUN: "run.purge", Binned
 
 
 def restore(*, principal: Principal, row: Kept) -> None:
-    """Bring something back out of the bin. Needs the developer role. Raises Conflict while it is deleted for good."""
+    """Bring something back out of the bin. Needs the developer role. Raises Conflict while it is deleted for good, and
+    while its experiment is in the bin."""
     if isinstance(row, Experiment):
         restore_experiment(principal=principal, experiment=row)
     elif isinstance(row, Run):

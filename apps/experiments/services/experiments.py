@@ -13,7 +13,7 @@ from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.models import Experiment
-from apps.experiments.purging.begun import check_stays
+from apps.experiments.purging.begun import check_returns
 from apps.experiments.purging.held import going
 from apps.experiments.services.authors import author
 
@@ -130,7 +130,7 @@ def _mark(
     require_role(principal, experiment.project, Role.DEVELOPER)
     experiment = held(experiment, "project", expect=expect)
     if not deleted:
-        check_stays(experiment)
+        check_returns(experiment)
     elif run := going(experiment=experiment, deleted_at=None).order_by("pk").first():
         raise Conflict(f"Run {run} of this experiment is under way.", hint="Cancel its runs first.")
     put(experiment, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")

@@ -12,7 +12,7 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.states import Role
 from apps.experiments.models import Experiment, LoggedModel, Run
-from apps.experiments.purging.begun import check_stays
+from apps.experiments.purging.begun import check_returns
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import BIN_TOPIC
 
@@ -102,7 +102,8 @@ def delete_logged_model(*, principal: Principal, model: LoggedModel) -> None:
 
 
 def restore_logged_model(*, principal: Principal, model: LoggedModel) -> None:
-    """Bring a deleted logged model back. Needs the developer role. Raises Conflict while it is deleted for good."""
+    """Bring a deleted logged model back. Needs the developer role. Raises Conflict while it is deleted for good, and
+    while its experiment is in the bin."""
     _mark(principal, model, "model.logged.restore", deleted=False)
 
 
@@ -111,7 +112,7 @@ def _mark(principal: Principal, model: LoggedModel, action: str, *, deleted: boo
     require_role(principal, model.experiment.project, Role.DEVELOPER)
     now = held(model, "experiment", "run")
     if not deleted:
-        check_stays(now, now.run)
+        check_returns(now, now.run)
     put(model, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
     audit.record(principal=principal, action=action, obj=now, project=model.experiment.project)
     for topic in (BIN_TOPIC, *([f"run:{now.run_id}"] if now.run_id is not None else [])):

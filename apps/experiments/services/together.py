@@ -48,14 +48,17 @@ def delete_runs(*, principal: Principal, project: Project, uids: Sequence[str]) 
 
 @transaction.atomic
 def restore_runs(*, principal: Principal, project: Project, uids: Sequence[str]) -> Outcome:
-    """Bring deleted runs back; those that are being deleted for good are left. Needs the developer role."""
+    """Bring deleted runs back. Needs the developer role. Those that are being deleted for good are left, and those of
+    an experiment in the bin, which no page would show: it may be being deleted for good itself, with all its runs."""
     require_role(principal, project, Role.DEVELOPER)
     rows = _held(project, uids)
     purges = Purge.objects.filter(kind=Binned.RUN, object_id__in=[run.pk for run in rows])
     going = set(purges.values_list("object_id", flat=True))
-    return _marked(
-        principal, project, rows, "run.restore", lambda run: run.deleted_at is not None and run.pk not in going
-    )
+
+    def returns(run: Run) -> bool:
+        return run.deleted_at is not None and run.experiment.deleted_at is None and run.pk not in going
+
+    return _marked(principal, project, rows, "run.restore", returns)
 
 
 @transaction.atomic

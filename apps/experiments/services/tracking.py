@@ -13,7 +13,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.models import Transition
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
-from apps.experiments.purging.begun import check_stays
+from apps.experiments.purging.begun import check_returns
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import BIN_TOPIC
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
@@ -131,7 +131,8 @@ def delete_run(*, principal: Principal, run: Run) -> None:
 
 
 def restore_run(*, principal: Principal, run: Run) -> None:
-    """Bring a deleted run back. Needs the developer role. Raises Conflict once it is being deleted for good."""
+    """Bring a deleted run back. Needs the developer role. Raises Conflict once it is being deleted for good, and while
+    its experiment is in the bin."""
     _mark(principal, run, "run.restore", deleted=False)
 
 
@@ -142,7 +143,7 @@ def _mark(principal: Principal, run: Run, action: str, *, deleted: bool) -> None
     if deleted and now.kind == RunKind.LAUNCHED and now.state not in SETTLED:
         raise Conflict("This run is under way.", hint="Cancel it first.")
     if not deleted:
-        check_stays(now)
+        check_returns(now)
     put(run, deleted_at=timezone.now() if deleted else None, deleted_by=author(principal) if deleted else "")
     audit.record(principal=principal, action=action, obj=run, project=run.experiment.project)
     run_changed(run, BIN_TOPIC)
