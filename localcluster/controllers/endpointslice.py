@@ -114,7 +114,9 @@ def slices(service: Object, selected: Iterable[Object]) -> list[Object]:
     for pod in selected:
         address = (pod.get("status") or {}).get("podIP")
         if address and pods.phase(pod) not in {"Succeeded", "Failed"}:
-            groups.setdefault(_ports(service, pod), []).append(_endpoint(pod, address, tolerant))
+            groups.setdefault(_ports(service, pod), []).append(
+                _endpoint(pod, address, service["metadata"]["name"], tolerant=tolerant)
+            )
     if not groups:
         groups[()] = []
     return [
@@ -124,7 +126,7 @@ def slices(service: Object, selected: Iterable[Object]) -> list[Object]:
     ]
 
 
-def _endpoint(pod: Object, address: str, tolerant: bool) -> dict[str, Any]:
+def _endpoint(pod: Object, address: str, service: str, *, tolerant: bool) -> dict[str, Any]:
     serving, terminating = pods.ready(pod), bool(pod["metadata"].get("deletionTimestamp"))
     metadata = pod["metadata"]
     endpoint: dict[str, Any] = {
@@ -142,7 +144,7 @@ def _endpoint(pod: Object, address: str, tolerant: bool) -> dict[str, Any]:
         },
         "nodeName": pod["spec"].get("nodeName", ""),
     }
-    if pod["spec"].get("hostname") and pod["spec"].get("subdomain"):
+    if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == service:
         endpoint["hostname"] = pod["spec"]["hostname"]
     return endpoint
 

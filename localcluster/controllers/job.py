@@ -77,13 +77,15 @@ class Jobs(Controller):
         template = thaw(job["spec"]["template"])
         template.setdefault("metadata", {}).setdefault("finalizers", []).append(FINALIZER)
         templates: Iterable[Object] = repeat(template, count)
-        if job["spec"].get("completionMode") == "Indexed":
+        is_indexed = job["spec"].get("completionMode") == "Indexed"
+        if is_indexed:
             done = Indexes.parse((job.get("status") or {}).get("completedIndexes") or "")
             missing = jobrules.missing_indexes(int(job["spec"]["completions"]), done, owned, count)
             templates = (_indexed(job, template, number) for number in missing)
         try:
             for each in templates:
-                pods.make(self.registry, job, each, COMPONENT)
+                # A pod of an index is called after it, as its host is.
+                pods.make(self.registry, job, each, COMPONENT, each["spec"].get("hostname") if is_indexed else "")
         except StatusError as error:
             return error
         return None

@@ -74,12 +74,12 @@ def deletion_order(pod: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def from_template(owner: Mapping[str, Any], template: Mapping[str, Any]) -> Object:
-    """A pod of a controller's template, owned by it, its name still to be generated."""
+def from_template(owner: Mapping[str, Any], template: Mapping[str, Any], stem: str = "") -> Object:
+    """A pod of a controller's template, owned by it, its name still to be generated: after the owner's, or the `stem`."""
     metadata = template.get("metadata") or {}
     pod: Object = {
         "metadata": {
-            "generateName": f"{owner['metadata']['name']}-",
+            "generateName": f"{stem or owner['metadata']['name']}-",
             "labels": dict(metadata.get("labels") or {}),
             "ownerReferences": [owner_reference(owner)],
         },
@@ -104,10 +104,10 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def make(registry: Registry, owner: Object, template: Mapping[str, Any], component: str) -> Object:
+def make(registry: Registry, owner: Object, template: Mapping[str, Any], component: str, stem: str = "") -> Object:
     """Create a pod for its owner and say so. Raises StatusError, with an event as well."""
     try:
-        pod = registry.create("pods", from_template(owner, template), namespace=owner["metadata"]["namespace"])
+        pod = registry.create("pods", from_template(owner, template, stem), namespace=owner["metadata"]["namespace"])
     except StatusError as error:
         registry.record_event(owner, "Warning", "FailedCreate", f"Error creating: {error.message}", component)
         raise

@@ -16,6 +16,7 @@ from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
 from localcluster.kubelet.logs import path_of, was_written
+from localcluster.kubelet.names import hosts_file
 from localcluster.kubelet.plan import FINISHED
 from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
@@ -33,6 +34,8 @@ Object = dict[str, Any]
 
 EVICTED = "Evicted"
 STOP_SECONDS = 5.0  # how long pods may take to end when the cluster stops
+_NAMES = ("services", "endpointslices")  # what DNS would answer from
+_HOSTS = Path("/etc/hosts")
 _RETRY_SECONDS = 30.0  # until a pod is taken again whose worker failed
 
 
@@ -154,6 +157,12 @@ class Kubelet:
         amounts = allocatable(self.registry.get("nodes", node)) if self.registry.exists("nodes", node) else {}
         return Surroundings(find, amounts, service_links(self.registry.list("services", namespace)))
 
+    def names_for(self, pod: Object, address: str) -> str:
+        """The hosts file of a pod that is about to have this address, as things are now."""
+        namespace = pod["metadata"]["namespace"]
+        services, slices = (self.registry.list(kind, namespace) for kind in _NAMES)
+        return hosts_file(pod, address, services, slices, _HOSTS.read_text() if _HOSTS.exists() else "")
+
     def host_of(self, pod: Object) -> str:
         """The address of the pod's node."""
         try:
@@ -183,7 +192,7 @@ class Kubelet:
         known = {pod_folder(self.pods_folder, pod) for pod in self.registry.list("pods")}
         for folder in set(self.pods_folder.iterdir()) - known:
             await asyncio.to_thread(sandbox.remove, folder)
-        stop = self.registry.store.listen(("pods", "configmaps", "secrets"), self._changed)
+        stop = self.registry.store.listen(("pods", "configmaps", "secrets", *_NAMES), self._changed)
         try:
             for pod in self.registry.list("pods"):
                 try:
@@ -225,7 +234,11 @@ class Kubelet:
 
     def _changed(self, change: Change) -> None:
         obj = change.stored.obj
-        if change.resource != "pods":
+        if change.resource in _NAMES:
+            for worker in self._workers.values():
+                if worker.pod["metadata"]["namespace"] == obj["metadata"]["namespace"]:
+                    worker.names_changed()
+        elif change.resource != "pods":
             name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
             for worker in self._workers.values():
                 if worker.pod["metadata"]["namespace"] == namespace and (change.resource, name) in worker.references:

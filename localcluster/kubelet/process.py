@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,16 +129,19 @@ class Spawner:
         on_output: Callable[[bytes], None],
         *,
         root: bool = True,
+        inside: Sequence[str] = (),
     ) -> Process:
         """Start a command in its own session; stdout and stderr come together. Raises StartError.
 
         `root`: where this cluster runs as root, so does the command. Otherwise permissions hold for it, too.
+        `inside`: the program, with its arguments, that becomes the command.
         """
         program = find_program(argv[0], env.get("PATH", ""), cwd)
         command = [program, *argv[1:]]
         if _SETPRIV:
             permissions = [] if root or not self._can_drop else [_OBEY]
             command = [_SETPRIV, "--pdeathsig", "KILL", *permissions, "--", *command]
+        command = [*inside, *command]
         read, write = os.pipe()
         try:
             popen = await self._start(command, env, cwd, write)

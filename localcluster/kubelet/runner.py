@@ -156,7 +156,7 @@ class Runner:
 
     def _spawn(self, argv: list[str], on_output: Callable[[bytes], None]) -> Coroutine[Any, Any, Process]:
         launch = self._launch
-        return self._spawner.spawn(argv, launch.env, launch.cwd, on_output, root=launch.root)
+        return self._spawner.spawn(argv, launch.env, launch.cwd, on_output, root=launch.root, inside=launch.inside)
 
     async def _post_start(self, hook: dict[str, Any]) -> None:
         result = await self._hook(hook)

@@ -14,11 +14,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localcluster.kubelet import inside as inside_program
 from localcluster.kubelet import volumes
 from localcluster.kubelet.env import ConfigError, Surroundings, expand, resolve
 from localcluster.kubelet.images import Image
@@ -26,6 +28,8 @@ from localcluster.kubelet.strays import ID_VARIABLE
 
 Object = Mapping[str, Any]
 
+# The program that gives a container its pod's own names.
+_INSIDE = inside_program.__file__
 _IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".venv")
 
 
@@ -37,6 +41,8 @@ class Launch:
     env: dict[str, str]
     cwd: Path
     root: bool = True
+    inside: tuple[str, ...] = ()
+    """The program that gives it a hosts file of its own, where it has one."""
 
 
 def pod_folder(data: Path, pod: Object) -> Path:
@@ -49,6 +55,11 @@ def runs_as_root(pod: Object, container: Object) -> bool:
     """May a container write into its image's folders? The images of this world belong to root."""
     context = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
     return not any(context.get(key) for key in ("runAsNonRoot", "runAsUser", "readOnlyRootFilesystem"))
+
+
+def has_names(pod: Object) -> bool:
+    """Has the pod a name of its own in its cluster, and so finds those of others?"""
+    return bool(pod["spec"].get("hostname") and pod["spec"].get("subdomain"))
 
 
 def lock(folder: Path) -> None:
@@ -89,6 +100,20 @@ class Sandbox:
     def record(self, name: str) -> Path:
         """The file that names the running process."""
         return self.container(name) / "pid"
+
+    @property
+    def hosts(self) -> Path:
+        """The pod's own hosts file, where it has one."""
+        return self.folder / "hosts"
+
+    def write_hosts(self, text: str) -> None:
+        """Change the hosts file in place: what has it mounted keeps seeing it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.hosts, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.ftruncate(descriptor, os.write(descriptor, text.encode()))
+        finally:
+            os.close(descriptor)
 
     def termination_log(self, name: str) -> Path:
         """The file in which the container may leave its termination message."""
@@ -172,4 +197,7 @@ def launch(
     cwd = Path(volumes.rewrite(container["workingDir"], mapping)) if container.get("workingDir") else work
     # A working directory of the image (/app) is its private copy; only a mounted one is somewhere else.
     cwd = cwd if str(cwd).startswith(str(home)) else work
-    return Launch(argv, env, cwd, runs_as_root(pod, container))
+    inside = ()
+    if has_names(pod):
+        inside = (sys.executable, "-I", "-S", _INSIDE, str(sandbox.hosts), pod["spec"]["hostname"])
+    return Launch(argv, env, cwd, runs_as_root(pod, container), inside)

@@ -21,7 +21,7 @@ from localcluster.kubelet.probes import Counter
 from localcluster.kubelet.process import StartError
 from localcluster.kubelet.pull import Puller
 from localcluster.kubelet.runner import Runner, new_id
-from localcluster.kubelet.sandbox import Sandbox, launch
+from localcluster.kubelet.sandbox import Sandbox, has_names, launch
 from localcluster.kubelet.volumes import MountError, files_of
 from localcluster.kubelet.words import last_words
 from localcluster.meta import parse_time, thaw
@@ -51,6 +51,7 @@ class Home(Protocol):
     spawner: Spawner
 
     def surroundings(self, pod: Object) -> Surroundings: ...
+    def names_for(self, pod: Object, address: str) -> str: ...
     def host_of(self, pod: Object) -> str: ...
     def reaches(self, pod: Object) -> bool: ...
     def confirm_deleted(self, pod: Object) -> None: ...
@@ -112,6 +113,15 @@ class Worker:
             if container.waiting and container.waiting[0] == "CreateContainerConfigError":
                 container.retry_at = 0.0
         self._awake.set()
+
+    def names_changed(self) -> None:
+        """A Service of its namespace, or what is behind one, has changed."""
+        if self.runners and has_names(self.pod):
+            with contextlib.suppress(OSError):  # a full disk: the pod finds what it found before
+                self._write_names()
+
+    def _write_names(self) -> None:
+        self.sandbox.write_hosts(self._kubelet.names_for(self.pod, self.address))
 
     def fail(self, reason: str, message: str) -> None:
         """The pod has to end as Failed."""
@@ -266,6 +276,8 @@ class Worker:
         pod = self._addressed()
         spec = thaw(dict(container.spec))
         try:
+            if has_names(pod):
+                self._write_names()
             mapping = await asyncio.to_thread(self.sandbox.prepare, pod, spec, image)
             prepared = launch(
                 pod,

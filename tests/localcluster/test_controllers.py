@@ -303,6 +303,7 @@ def test_an_indexed_job_runs_every_index_once() -> None:
         assert _status(side, "all", "jobs")["completedIndexes"] == "0-2"
         logs = {side.log(pod["metadata"]["name"]).split(" ", 1)[1] for pod in side.pods()}
         assert logs == {"index 0\n", "index 1\n", "index 2\n"}
+        assert {pod["metadata"]["name"][:6] for pod in side.pods()} == {"all-0-", "all-1-", "all-2-"}
 
     scenario(story)
 
