@@ -75,7 +75,7 @@ def deletion_order(pod: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def from_template(owner: Mapping[str, Any], template: Mapping[str, Any], stem: str = "") -> Object:
-    """A pod of a controller's template, owned by it, its name still to be generated: after the owner's, or the `stem`."""
+    """A pod of a controller's template, owned by it; its name is to be generated after the owner's, or the `stem`."""
     metadata = template.get("metadata") or {}
     pod: Object = {
         "metadata": {

@@ -197,7 +197,7 @@ def launch(
     cwd = Path(volumes.rewrite(container["workingDir"], mapping)) if container.get("workingDir") else work
     # A working directory of the image (/app) is its private copy; only a mounted one is somewhere else.
     cwd = cwd if str(cwd).startswith(str(home)) else work
-    inside = ()
+    inside: tuple[str, ...] = ()
     if has_names(pod):
         inside = (sys.executable, "-I", "-S", _INSIDE, str(sandbox.hosts), pod["spec"]["hostname"])
     return Launch(argv, env, cwd, runs_as_root(pod, container), inside)

@@ -7,6 +7,7 @@ import kubernetes_validate
 
 from apps.clusters.podoptions import parse
 from apps.experiments.manifests import is_ours, run_job, run_secret
+from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.specs import Resources, RunSpec, parse_spec
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
@@ -141,6 +142,57 @@ def test_a_later_attempt_has_its_own_name_the_same_secret_and_what_is_left_of_th
 def test_several_workers_are_an_indexed_job() -> None:
     spec = job_of(RunSpec("busybox", workers=4))["spec"]
     assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (4, 4, "Indexed")
+
+
+def test_several_workers_are_told_where_they_meet_but_for_what_the_run_says_itself() -> None:
+    def told(spec: RunSpec, **more: Any) -> dict[str, Any]:
+        [container] = job_of(spec, **more)["spec"]["template"]["spec"]["containers"]
+        env = {entry.pop("name"): entry for entry in container["env"]}
+        return {name: entry for name, entry in env.items() if not name.startswith("MLFLOW_")}
+
+    index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    number = {"valueFrom": {"fieldRef": {"fieldPath": index}}}
+    first = "run-7-2-0.run-7-2"
+    assert told(RunSpec("x", workers=4, resources=Resources(gpu=8)), number=2) == {
+        "MASTER_ADDR": {"value": first},
+        "MASTER_PORT": {"value": "29500"},
+        "WORLD_SIZE": {"value": "4"},
+        "RANK": number,
+        "PET_NNODES": {"value": "4"},
+        "PET_NODE_RANK": number,
+        "PET_NPROC_PER_NODE": {"value": "8"},
+        "PET_MASTER_ADDR": {"value": first},
+        "PET_MASTER_PORT": {"value": "29500"},
+        "PET_RDZV_ENDPOINT": {"value": f"{first}:29500"},
+    }
+    assert told(RunSpec("x", workers=2))["PET_NPROC_PER_NODE"] == {"value": "1"}
+    own = told(RunSpec("x", workers=2, env={"MASTER_PORT": "1234"}))
+    assert own["MASTER_PORT"] == {"value": "1234"} and own["PET_NNODES"] == {"value": "2"}
+    assert told(RunSpec("x")) == {}, "one worker meets nobody"
+
+
+def test_the_service_of_several_workers_goes_with_their_job() -> None:
+    job = job_of(RunSpec("x", workers=4), number=2)
+    labels = LABELS | {"flotilla.dev/attempt": "2"}
+    assert meeting_service(job, "uid-of-it") == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "run-7-2",
+            "namespace": "flotilla-demo",
+            "labels": labels,
+            "annotations": MARK,
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "run-7-2", "uid": "uid-of-it"}],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {"flotilla.dev/run": "7", "flotilla.dev/attempt": "2"},
+            "ports": [{"name": "rendezvous", "port": 29500}],
+        },
+    }
+    assert job["spec"]["template"]["spec"]["subdomain"] == "run-7-2"
+    kubernetes_validate.validate(meeting_service(job, "uid-of-it"), "1.37", strict=True)
 
 
 def test_an_object_is_ours_by_its_label_and_where_it_tells_it_by_the_uid_of_the_run() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
 from apps.clusters.why.holds import QUEUE
 from apps.experiments.manifests.code import MOUNTED, code_step
+from apps.experiments.manifests.workers import meeting_variables
 from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
 
@@ -84,22 +85,25 @@ def run_job(
     would give it; `time_left` is what earlier attempts have left of the run's deadline, by default all of it.
     """
     labels = run_labels(project, run_pk, attempt=number)
+    name = name or job_name(run_pk, number)
+    met = meeting_variables(spec, name) if spec.workers > 1 else []
     template = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
-            [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri)],
+            [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri, met)],
             labels={key: value for key, value in labels.items() if key.startswith("flotilla.dev/")},
             options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
             **(code_step(spec.code, git_image, _amounts(spec)) if spec.code is not None else {}),
-        ),
+        )
+        | ({"subdomain": name} if met else {}),
     }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name or job_name(run_pk, number),
+            "name": name,
             "namespace": namespace_name,
             "labels": labels | ({QUEUE: spec.queue} if spec.queue else {}),
             "annotations": {RUN_UID: run_uid},
@@ -127,7 +131,9 @@ def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
     return job
 
 
-def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str) -> dict[str, Any]:
+def _container(
+    run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str, met: list[dict[str, Any]]
+) -> dict[str, Any]:
     token = {"secretKeyRef": {"name": secret_name(run_pk), "key": TOKEN_KEY}}
     amounts = _amounts(spec)
     if spec.resources.gpu:
@@ -138,6 +144,7 @@ def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tra
         "env": [
             *({"name": name, "value": spec.env[name]} for name in sorted(spec.env)),
             *spec.pod.env,
+            *met,
             {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
             {"name": "MLFLOW_RUN_ID", "value": run_uid},
             {"name": "MLFLOW_EXPERIMENT_ID", "value": str(experiment_pk)},

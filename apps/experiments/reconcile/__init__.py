@@ -19,7 +19,7 @@ from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import observe, places
 from apps.experiments.reconcile.case import Case, ending
-from apps.experiments.reconcile.launch import RefusedError, launch, remove_secret
+from apps.experiments.reconcile.launch import RefusedError, launch, let_meet, remove_secret
 from apps.experiments.services.away import away
 from apps.experiments.states import ENDED, SETTLED, AttemptState, RunState
 
@@ -97,6 +97,9 @@ def _step(case: Case, now: datetime) -> float | None:
         return _until(case.run.retry_at, now)
     client = _client(case)
     job = observe.look(run, last, client)
+    if job is not None and not last.job_uid and not job.outcome and run.state != RunState.CANCELING:
+        # Stopped between making the Job and noting it? Its Service is made in between.
+        let_meet(case, last, client, job.uid, now)
     decision = decide(_facts(case, last, job), job, now)
     if decision.act is Act.CREATE:
         return _launch(case, client, "", now)

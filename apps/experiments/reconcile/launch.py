@@ -1,4 +1,7 @@
-"""An attempt's Secret and Job: two calls in the usual case, and the same two objects however often it is repeated."""
+"""An attempt's Secret and Job: two calls in the usual case, and the same two objects however often it is repeated.
+
+Several workers have a Service, too. It is made after their Job, which owns it.
+"""
 
 import base64
 import binascii
@@ -16,6 +19,7 @@ from apps.core.models import ApiToken
 from apps.core.secrets.tokens import digest, revoke_tokens
 from apps.experiments import manifests
 from apps.experiments.decision.causes import NAME_TAKEN
+from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile.case import Case, new_token
 from apps.experiments.specs import parse_spec
@@ -43,7 +47,16 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
         raise RefusedError("Invalid", error.sentence) from error
     except kube.Invalid as error:
         raise RefusedError(error.reason, error.message) from error
-    return str((created.get("metadata") or {}).get("uid") or "")
+    uid = str((created.get("metadata") or {}).get("uid") or "")
+    let_meet(case, attempt, client, uid, now)
+    return uid
+
+
+def let_meet(case: Case, attempt: Attempt, client: KubeClient, job_uid: str, now: datetime) -> None:
+    """Make the Service by which several workers find each other, or find it made. It goes with their Job."""
+    job = _job(case, attempt, now)
+    if job["spec"]["completions"] > 1:
+        client.apply(meeting_service(job, job_uid), force=False)
 
 
 def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
+from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
 from apps.experiments.services.away import why_away
@@ -311,14 +312,12 @@ def preview_runs(*, principal: Principal, project: Project, wishes: Sequence[Map
         [(spec, wish.get("cluster") or None, parse_anywhere(wish)) for spec, wish in zip(specs, wishes, strict=True)]
     )
     home = namespace_of(project.name)
-    objects = [
-        manifest for spec in specs for manifest in (run_namespace(project.name, home), _preview(project, home, spec))
-    ]
+    objects = [manifest for spec in specs for manifest in _preview(project, home, spec)]
     return Preview(objects, previewed([(spec, anywhere) for spec, (_, anywhere) in zip(specs, places, strict=True)]))
 
 
-def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, Any]:
-    return run_job(
+def _preview(project: Project, namespace_name: str, spec: RunSpec) -> list[dict[str, Any]]:
+    job = run_job(
         project=project.name,
         namespace_name=namespace_name,
         run_pk=0,
@@ -328,6 +327,8 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, 
         tracking_uri=settings.PUBLIC_URL,
         git_image=settings.GIT_IMAGE,
     )
+    made = [run_namespace(project.name, namespace_name), job]
+    return [*made, meeting_service(job)] if spec.workers > 1 else made
 
 
 @transaction.atomic
