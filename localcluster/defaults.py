@@ -171,6 +171,10 @@ def _service(service: Obj) -> None:
     spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
+def _claim(claim: Obj) -> None:
+    claim["spec"].setdefault("volumeMode", "Filesystem")
+
+
 def _secret(secret: Obj) -> None:
     secret.setdefault("type", "Opaque")
     text = secret.pop("stringData", None) or {}
@@ -213,6 +217,7 @@ def _binding(binding: Obj) -> None:
 _WITH_SPEC = {"pods", "deployments", "replicasets", "jobs", "services", "nodes"} | {
     "horizontalpodautoscalers",
     "poddisruptionbudgets",
+    "persistentvolumeclaims",
 }
 
 _DEFAULTS: dict[str, Callable[[Obj], None]] = {
@@ -222,6 +227,7 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "jobs": _job,
     "services": _service,
     "secrets": _secret,
+    "persistentvolumeclaims": _claim,
     "namespaces": _namespace,
     "endpointslices": _ports,
     "horizontalpodautoscalers": _autoscaler,

@@ -99,6 +99,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("endpoints", "Endpoints", short=("ep",)),
     Resource("configmaps", "ConfigMap", short=("cm",)),
     Resource("secrets", "Secret"),
+    Resource("persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",), subresources=("status",)),
     Resource("events", "Event", short=("ev",)),
     Resource("serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),
     Resource(

@@ -25,6 +25,9 @@ _SOURCES = {
 }
 
 
+ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+
+
 def _one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterator[Cause]:
     if not value:
         yield required(field)
@@ -90,6 +93,17 @@ def budget(obj: Obj) -> Iterator[Cause]:
     if policy := spec.get("unhealthyPodEvictionPolicy"):
         yield from _one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
     yield from selector(spec.get("selector"), "spec.selector")
+
+
+def claim(obj: Obj) -> Iterator[Cause]:
+    """Rules on PersistentVolumeClaims."""
+    modes = obj["spec"].get("accessModes") or ()
+    if not modes:
+        yield required("spec.accessModes", "at least 1 access mode is required")
+    for position, mode in enumerate(modes):
+        yield from _one_of(f"spec.accessModes[{position}]", mode, ACCESS_MODES)
+    if not ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage"):
+        yield required("spec.resources[storage]")
 
 
 def autoscaler(obj: Obj) -> Iterator[Cause]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from localcluster import meta
+from localcluster.claims import why_not
 from localcluster.errors import StatusError
 from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, requests
 from localcluster.meta import dump, key_of
@@ -51,7 +52,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        stop = self._registry.store.listen(("pods", "nodes"), self._changed)
+        stop = self._registry.store.listen(("pods", "nodes", "persistentvolumeclaims"), self._changed)
         try:
             for resource in ("nodes", "pods"):
                 for stored in self._registry.store.scan(resource):
@@ -80,7 +81,9 @@ class Scheduler:
 
     def _changed(self, change: Change) -> None:
         obj, old = change.stored.obj, change.old.obj if change.old else None
-        if change.resource == "nodes":
+        if change.resource == "persistentvolumeclaims":
+            self._try_again()
+        elif change.resource == "nodes":
             if change.type == "DELETED":
                 self._nodes.pop(obj["metadata"]["name"], None)
                 self._try_again()
@@ -159,7 +162,7 @@ class Scheduler:
             return  # deleted, or bound by somebody else, during a breath
         try:
             pod = self._registry.get("pods", name, namespace)
-            best = self._ranking(pod).best()
+            best = self._without_volume(pod) or self._ranking(pod).best()
             if isinstance(best, Placement):
                 self._registry.bind(name, namespace, best.node)
                 message = f"Successfully assigned {namespace}/{name} to {best.node}"
@@ -176,6 +179,17 @@ class Scheduler:
             log.exception("scheduling %s/%s failed", namespace, name)
             self._drop(key)
             asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._take_up, key)
+
+    def _without_volume(self, pod: Pod) -> NoFit | None:
+        namespace, count = pod["metadata"]["namespace"], len(self._nodes)
+
+        def find(name: str) -> Mapping[str, Any] | None:
+            stored = self._registry.store.get("persistentvolumeclaims", (namespace, name))
+            return stored.obj if stored is not None else None
+
+        why = why_not(pod, find)
+        none, helpless = f"0/{count} nodes are available", f"{count} Preemption is not helpful for scheduling"
+        return NoFit(f"{none}: {why}. preemption: {none}: {helpless}.") if why else None
 
     def _take_up(self, key: tuple[str, str]) -> None:
         if stored := self._registry.store.get("pods", key):

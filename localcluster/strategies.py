@@ -18,6 +18,10 @@ Obj = dict[str, Any]
 #: Addresses of Services; loopback, so that a proxy can listen on them. Pods have 127.16 to 127.239.
 SERVICE_NETWORK = ipaddress.ip_network("127.240.0.0/13")
 
+#: The class of claims that name none, and the one that there is.
+DEFAULT_CLASS = "standard"
+CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
+
 _GATED = {
     "type": "PodScheduled",
     "status": "False",
@@ -90,6 +94,15 @@ def _create_replicaset(replicaset: Obj) -> None:
     replicaset["status"] = {"replicas": 0}
 
 
+def _create_claim(claim: Obj) -> None:
+    """Kept while a pod uses it; and of the default class unless it says otherwise ("" is to have none)."""
+    claim["status"] = {"phase": "Pending"}
+    if CLAIM_PROTECTION not in claim["metadata"].setdefault("finalizers", []):
+        claim["metadata"]["finalizers"].append(CLAIM_PROTECTION)
+    if claim["spec"].get("storageClassName") is None:
+        claim["spec"]["storageClassName"] = DEFAULT_CLASS
+
+
 def _create_event(event: Obj) -> None:
     event["metadata"].setdefault("creationTimestamp", now())
 
@@ -101,6 +114,7 @@ _CREATE: dict[str, Callable[[Obj], None]] = {
     "services": _create_service,
     "deployments": _create_deployment,
     "replicasets": _create_replicaset,
+    "persistentvolumeclaims": _create_claim,
     "events": _create_event,
     "customresourcedefinitions": definitions.establish,
 }
@@ -142,6 +156,13 @@ def _update_pod(old: Obj, new: Obj) -> None:
             new["spec"][field] = old["spec"][field]
 
 
+def _update_claim(old: Obj, new: Obj) -> None:
+    """A manifest that is applied again doesn't know what the claim was given."""
+    for field in ("volumeName", "storageClassName"):
+        if new["spec"].get(field) is None and old["spec"].get(field) is not None:
+            new["spec"][field] = old["spec"][field]
+
+
 def _update_definition(_old: Obj, new: Obj) -> None:
     definitions.establish(new)
 
@@ -150,6 +171,7 @@ _UPDATE: dict[str, Callable[[Obj, Obj], None]] = {
     "jobs": _update_job,
     "services": _update_service,
     "pods": _update_pod,
+    "persistentvolumeclaims": _update_claim,
     "customresourcedefinitions": _update_definition,
 }
 

@@ -237,6 +237,7 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "customresourcedefinitions": definitions.problems,
     "nodes": rules.node,
     "poddisruptionbudgets": rules.budget,
+    "persistentvolumeclaims": rules.claim,
     **policyrules.RULES,
     "horizontalpodautoscalers": rules.autoscaler,
 }

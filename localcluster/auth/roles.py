@@ -18,8 +18,9 @@ _PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_PUBLIC)
 _READ, _WRITE = ("get", "list", "watch"), ("create", "delete", "deletecollection", "patch", "update")
 _CORE = ("configmaps", "endpoints", "pods", "pods/log", "pods/status", "serviceaccounts", "services")
+_CLAIMS = ("persistentvolumeclaims", "persistentvolumeclaims/status")
 _SEEN = (
-    ("", (*_CORE, "events", "limitranges", "namespaces", "resourcequotas", "resourcequotas/status")),
+    ("", (*_CORE, "events", "limitranges", "namespaces", "resourcequotas", "resourcequotas/status", *_CLAIMS)),
     ("apps", ("deployments", "deployments/scale", "deployments/status", "replicasets", "replicasets/status")),
     ("autoscaling", ("horizontalpodautoscalers", "horizontalpodautoscalers/status")),
     ("batch", ("jobs", "jobs/status")),
@@ -27,7 +28,7 @@ _SEEN = (
     ("policy", ("poddisruptionbudgets", "poddisruptionbudgets/status")),
 )
 _EDITED = (
-    ("", ("configmaps", "endpoints", "pods", "pods/eviction", "secrets", "serviceaccounts", "services")),
+    ("", ("configmaps", "endpoints", "pods", "pods/eviction", "secrets", "serviceaccounts", "services", _CLAIMS[0])),
     ("apps", ("deployments", "deployments/scale", "replicasets")),
     ("autoscaling", ("horizontalpodautoscalers",)),
     ("batch", ("jobs",)),

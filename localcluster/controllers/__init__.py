@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localcluster.controllers.autoscaler import PERIOD, Autoscalers
 from localcluster.controllers.base import Index
+from localcluster.controllers.claims import Claims
 from localcluster.controllers.deployment import Deployments
 from localcluster.controllers.disruption import DisruptionBudgets
 from localcluster.controllers.endpoints import Endpoints
@@ -53,6 +54,7 @@ def controllers(
         Endpoints(registry),
         Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict, period=autoscaler_seconds),
         DisruptionBudgets(registry, by_label),
+        Claims(registry),
         Namespaces(registry),
         GarbageCollector(registry),
     ]

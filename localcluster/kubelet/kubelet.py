@@ -13,6 +13,7 @@ from localcluster.errors import StatusError, conflict
 from localcluster.fit import allocatable
 from localcluster.kubelet import sandbox, strays
 from localcluster.kubelet.addresses import Addresses
+from localcluster.kubelet.claims import Claims
 from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
 from localcluster.kubelet.logs import path_of, was_written
@@ -47,6 +48,7 @@ class Kubelet:
         self.images = images
         self.pods_folder = data_dir / "pods"
         self.addresses = Addresses()
+        self.claims = Claims(registry, data_dir / "claims")
         self.spawner = Spawner()
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -192,6 +194,7 @@ class Kubelet:
         known = {pod_folder(self.pods_folder, pod) for pod in self.registry.list("pods")}
         for folder in set(self.pods_folder.iterdir()) - known:
             await asyncio.to_thread(sandbox.remove, folder)
+        stop_claims = self.claims.listen()
         stop = self.registry.store.listen(("pods", "configmaps", "secrets", *_NAMES), self._changed)
         try:
             for pod in self.registry.list("pods"):
@@ -203,6 +206,7 @@ class Kubelet:
             await self._meter.run(self._workers)
         finally:
             stop()
+            stop_claims()
 
     async def stop(self) -> None:
         """End every pod's process: SIGTERM, and SIGKILL after STOP_SECONDS. The API keeps the pods as they were.

@@ -30,6 +30,7 @@ Object = Mapping[str, Any]
 
 # The program that gives a container its pod's own names.
 _INSIDE = inside_program.__file__
+NO_FOLDERS: Mapping[str, Path] = {}
 _IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".venv")
 
 
@@ -127,8 +128,13 @@ class Sandbox:
             if files is not None:
                 volumes.write(folder, files)
 
-    def prepare(self, pod: Object, container: Object, image: Image) -> dict[str, str]:
-        """Make root and working directory of a container; mount path → real path. Raises MountError."""
+    def prepare(
+        self, pod: Object, container: Object, image: Image, claimed: Mapping[str, Path] = NO_FOLDERS
+    ) -> dict[str, str]:
+        """Make root and working directory of a container; mount path → real path. Raises MountError.
+
+        `claimed` are the folders of volumes that outlive the pod, by the volumes' names.
+        """
         home = self.container(container["name"])
         work = home / "work"
         remove(work)
@@ -145,6 +151,7 @@ class Sandbox:
         folders |= {
             v["name"]: Path(v["hostPath"]["path"]) for v in pod["spec"].get("volumes") or [] if v.get("hostPath")
         }
+        folders |= claimed
         mapping = volumes.place(container, home / "root", folders)
         last_words = self.termination_log(container["name"])
         last_words.parent.mkdir(parents=True, exist_ok=True)

@@ -29,11 +29,11 @@ class MountError(Exception):
 
 
 def files_of(volume: Object, pod: Object, around: Surroundings) -> dict[str, File] | None:
-    """The content of a volume by relative path; None for one that is only a folder (emptyDir, hostPath).
+    """The content of a volume by relative path; None for one that is only a folder (emptyDir, hostPath, a claim's).
 
     Raises MountError for what is missing and for kinds that the local cluster does not have.
     """
-    if "emptyDir" in volume or "hostPath" in volume:
+    if volume.keys() & {"emptyDir", "hostPath", "persistentVolumeClaim"}:
         return None
     if volume.get("projected"):
         spec = volume["projected"]

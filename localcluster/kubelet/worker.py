@@ -28,6 +28,7 @@ from localcluster.meta import parse_time, thaw
 
 if TYPE_CHECKING:
     from localcluster.kubelet.addresses import Addresses
+    from localcluster.kubelet.claims import Claims
     from localcluster.kubelet.env import Surroundings
     from localcluster.kubelet.images import ImageTable
     from localcluster.kubelet.process import Spawner
@@ -48,6 +49,7 @@ class Home(Protocol):
     images: ImageTable
     pods_folder: Path
     addresses: Addresses
+    claims: Claims
     spawner: Spawner
 
     def surroundings(self, pod: Object) -> Surroundings: ...
@@ -75,6 +77,7 @@ class Worker:
         self._volumes_ready = False
         self._stopping: set[asyncio.Task[None]] = set()
         self._backing_off: set[str] = set()
+        self._claimed: dict[str, Path] = {}
         self._failed: tuple[str, str] | None = None
         self._phase = "Pending"
 
@@ -250,6 +253,7 @@ class Worker:
         around, pod = self._kubelet.surroundings(self.pod), self._addressed()
         try:
             contents = {v["name"]: files_of(v, pod, around) for v in pod["spec"].get("volumes") or []}
+            self._claimed = await asyncio.to_thread(self._kubelet.claims.folders, pod)
             await asyncio.to_thread(self.sandbox.write_volumes, contents)
         except (MountError, OSError) as error:
             if not any(container.ever_ran for container in self.containers):
@@ -278,7 +282,7 @@ class Worker:
         try:
             if has_names(pod):
                 self._write_names()
-            mapping = await asyncio.to_thread(self.sandbox.prepare, pod, spec, image)
+            mapping = await asyncio.to_thread(self.sandbox.prepare, pod, spec, image, self._claimed)
             prepared = launch(
                 pod,
                 spec,
