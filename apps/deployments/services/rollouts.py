@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal
 from apps.core.database.rows import put
@@ -21,13 +20,11 @@ from apps.core.work import DONE, Outcome
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout import fleet
 from apps.deployments.rollout.analysis import Measurement
-from apps.deployments.rollout.canary import WEIGHT_HELD
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.refusals import REFUSED, UNUSABLE
-from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.steps import Do
 from apps.deployments.rollout.strategy import OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
@@ -40,6 +37,7 @@ from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, ch
 from apps.deployments.services.holding import ask_for, held_by, lapse
 from apps.deployments.services.passing import with_passed
 from apps.deployments.services.policies import check_rollout
+from apps.deployments.services.seeing import seen_of, status_of
 from apps.deployments.services.spreading import respread
 from apps.deployments.services.starting import Asker, join, keep_what_serves, started
 from apps.deployments.services.together import sum_up
@@ -216,10 +214,10 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     before = (rollout.state, rollout.step, rollout.message)
     stages = {stage.placement_id: stage for stage in stages_of(rollout)}
     places = [place for place in deployment.places if place.pk in stages]
-    seen = {place.target.name: _seen(place, stages[place.pk], rollout) for place in places}
+    seen = {place.target.name: seen_of(place, stages[place.pk], rollout) for place in places}
     plan, holds = tuple(PlanStep.from_json(step) for step in rollout.plan), held_by(rollout, places, now)
     analyses = _analysed(deployment, rollout, plan, stages, now)
-    decision = fleet.decide(plan, _status(rollout), seen, analyses, now, holds.gates)
+    decision = fleet.decide(plan, status_of(rollout), seen, analyses, now, holds.gates)
     ask_for(deployment, rollout, places, decision.asks, holds, now)
     if len(places) == 1 and decision.state in _TOLD_BY_STAGE:
         decision = _told(decision, places[0], stages[places[0].pk])
@@ -276,37 +274,6 @@ def _told(decision: fleet.FleetDecision, place: Placement, stage: Stage) -> flee
     if not has_words or is_past or decision.due is not None or decision.reason == CLUSTER_AWAY:
         return decision
     return replace(decision, reason=stage.reason, message=stage.trouble or stage.message)
-
-
-def _status(rollout: Rollout) -> FleetStatus:
-    return FleetStatus(
-        state=RolloutState(rollout.state),
-        step=rollout.step,
-        since=rollout.step_since,
-        paused=rollout.paused,
-        promote=rollout.promote_asked,
-        full=rollout.full_asked,
-        abort=rollout.abort_asked,
-        on_failure=OnFailure(rollout.on_failure),
-        verdict=rollout.verdict,
-    )
-
-
-def _seen(place: Placement, stage: Stage, rollout: Rollout) -> PlacementSeen:
-    has_followed = place.observed_generation == place.generation
-    # A rollout that would wait for a person anyway gives the replicas their time to come right.
-    counts = rollout.on_failure == OnFailure.ROLLBACK or stage.state == RolloutState.DEGRADED
-    return PlacementSeen(
-        target=place.target.name,
-        reachable=not is_away(place.target.cluster),
-        # What it had of another revision, whose rollout this one supersedes, is nothing of this one.
-        share=place.share if place.coming_id == rollout.to_revision_id else NOTHING,
-        arrived=has_followed and stage.state == RolloutState.HEALTHY,
-        trouble=stage.trouble if has_followed and counts else "",
-        refused=place.refused.get("message", "") if has_followed else "",
-        had=stage.actual if has_followed else None,
-        held=stage.reason == WEIGHT_HELD,
-    )
 
 
 def _record(rollout: Rollout, decision: fleet.FleetDecision, passed: list[dict[str, Any]], now: datetime) -> None:
