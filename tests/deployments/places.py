@@ -38,9 +38,8 @@ def _arrive(pk: int) -> None:
         # Beside as many as make the weight a ratio.
         beside = max(1, count * placement.weight // (100 - placement.weight))
         seen[placement.coming.number] = ObservedRevision(beside, beside, beside)
-    decision = Decision(
-        {number: count} if serving else {}, RolloutState.HEALTHY, "Complete", "All ready.", count, 0, True
-    )
+    replicas = {number: each.wanted for number, each in seen.items()}
+    decision = Decision(replicas, RolloutState.HEALTHY, "Complete", "All ready.", count, 0, True)
     record_round(placement, selectors.stage_of(placement), Round(seen, decision, [], now))
 
 

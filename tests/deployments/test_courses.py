@@ -136,6 +136,7 @@ def strategies(draw: st.DrawFn) -> Strategy:
         "max_surge": draw(st.integers(1, 3)),
         "max_unavailable": draw(st.integers(0, 1)),
         "progress_deadline_seconds": 120,
+        "analysis": draw(st.sampled_from([None, {"count": 1}])),
     }
     asked["kind"] = draw(
         st.sampled_from(["rolling", "canary", "canary", "blue_green", "blue_green", "shadow", "shadow", "recreate"])
@@ -177,7 +178,7 @@ EVENTS = st.lists(
     st.tuples(
         st.sampled_from([
             "act", "act", "act", "round", "round", "time", "crash", "vanish", "away", "back", "bad", "mend",
-            "promote", "pause", "resume", "full", "abort", "verdict", "refuse", "take", "forbid", "allow",
+            "promote", "pause", "resume", "full", "abort", "verdict", "whole", "refuse", "take", "forbid", "allow",
         ]),
         st.sampled_from("abc"), st.integers(0, 3),
     ),
@@ -215,9 +216,12 @@ def let_happen(world: World, event: tuple[str, str, int]) -> None:
     elif what in ("forbid", "allow"):
         place.refusal = (QUOTA, INVALID)[amount % 2] if what == "forbid" else None
         place.keeps_service = amount > 1
-    elif what == "verdict":
+    elif what in ("verdict", "whole"):
         outcome = (Outcome.SUCCESSFUL, Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.RUNNING)[amount]
-        world.analyses[world.rollout.step] = Verdict(outcome)
+        if what == "verdict":
+            world.analyses[world.rollout.step] = Verdict(outcome)
+        elif world.whole is not None:
+            world.whole = Verdict(outcome)
     else:
         asked: dict[str, Any] = {
             "promote": {"promote": True}, "pause": {"paused": True}, "resume": {"paused": False},
@@ -241,6 +245,8 @@ def calm_down(world: World, *, good: bool) -> None:
         step = world.rollout.step
         if world.analyses.get(step, Verdict(Outcome.RUNNING)).outcome is Outcome.RUNNING:
             world.analyses[step] = Verdict(Outcome.SUCCESSFUL)
+        if world.whole is not None and world.whole.outcome is Outcome.RUNNING:
+            world.whole = Verdict(Outcome.SUCCESSFUL)
         if world.reason == "TargetDegraded" and not good:
             world.ask(abort="It does not pass.")
         elif world.rollout.state in (RolloutState.PAUSED, RolloutState.DEGRADED):
@@ -299,6 +305,35 @@ def test_a_rollout_keeps_the_rules_and_ends_in_any_course_of_events(
             assert (place.gateway.route, place.gateway.own) == (TO_SERVICE, {})
 
 
+@settings(max_examples=30, deadline=None)
+@given(strategy=strategies(), desired=st.integers(1, 4), falls=st.integers(0, 15), data=st.data())
+def test_a_verdict_over_all_that_falls_at_any_moment_takes_all_waves_back_once(
+    strategy: Strategy, desired: int, falls: int, data: st.DataObject
+) -> None:
+    judged = parse_strategy({"on_failure": "rollback", "analysis": {"provider": "health"}}, strategy)
+    routed = "abc" if judged.kind is Kind.SHADOW else "b"
+    world = World(
+        judged,
+        [Place(target, desired, judged, gateway=Gateway(START) if target in routed else None) for target in "abc"],
+    )
+    for moment in range(falls + 15):
+        if moment == falls:
+            world.whole = Verdict(Outcome.FAILED, "us: 2 of 9 fell.")
+        away = data.draw(st.sets(st.sampled_from("abc"), max_size=3)) if moment <= falls + 3 else set()
+        for target, place in world.places.items():
+            place.is_here = target not in away
+        settle(world)
+        world.analyses[world.rollout.step] = Verdict(Outcome.SUCCESSFUL)
+        if world.rollout.state is RolloutState.PAUSED and moment < falls:
+            world.ask(promote=True)
+        world.move()
+    assert (world.rollout.state, world.turns) == (RolloutState.FAILED, 1)
+    assert world.rollout.verdict == "us: 2 of 9 fell."
+    for place in world.places.values():
+        assert place.cluster.wanted == {OLD: desired}, "also where it was away when the verdict fell"
+        assert place.cluster.ready == desired
+
+
 @settings(max_examples=75, deadline=None)
 @given(
     strategy=strategies(),
@@ -327,6 +362,8 @@ def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
             place.is_here = target not in away
         settle(world)
         world.analyses[world.rollout.step] = Verdict(Outcome.SUCCESSFUL)
+        if world.whole is not None:
+            world.whole = Verdict(Outcome.SUCCESSFUL)
         if world.rollout.state is RolloutState.PAUSED:
             world.ask(promote=True)
         world.move()

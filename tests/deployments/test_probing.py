@@ -187,5 +187,5 @@ def look(
     on = [SimpleNamespace(name=name, cluster=None, cluster_id=1, namespace=name) for name in targets]
     places: list[Any] = [SimpleNamespace(target=target, stable=SimpleNamespace(number=1)) for target in on]
     rollout = SimpleNamespace(deployment=SimpleNamespace(pk=1, name="d"), to_revision=SimpleNamespace(number=2))
-    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, **said}, answers=[])
+    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, **said}, answers=[], step=0)
     return probing.look(run, places)[0]

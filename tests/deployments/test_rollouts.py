@@ -305,7 +305,7 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
 def assert_only_replicas_count(app: Deployment, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe finds a replica that refuses bad, and concludes nothing of one that it can't ask."""
     rollout = SimpleNamespace(deployment=app, to_revision=app.current)
-    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, "requests": [BODY]}, answers=[])
+    run: Any = SimpleNamespace(rollout=rollout, asked={"max_errors": 0, "requests": [BODY]}, answers=[], step=0)
 
     def told() -> str:
         return probing.look(run, app.places)[0].outcome.value

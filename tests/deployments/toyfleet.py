@@ -14,10 +14,10 @@ from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.refusals import Refusal, held_up, told
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.steps import Do
-from apps.deployments.rollout.strategy import Kind, Strategy
+from apps.deployments.rollout.strategy import Kind, OnFailure, Strategy
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
 from apps.deployments.rollout.verdicts import Outcome, Verdict
-from apps.deployments.states import ROLLOUT_MOVES, RolloutState
+from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, RolloutState
 from tests.deployments.toycluster import Cluster
 from tests.deployments.toygateway import Gateway
 
@@ -195,6 +195,10 @@ class World:
         fresh = [place.target for place in places if place.is_fresh]
         self.plan = plan_of(strategy, list(self.places), fresh=fresh)
         self.analyses: dict[int, Verdict] = {}
+        # How the analysis over all waves stands; None once a person has gone past it, and where there is none.
+        self.whole: Verdict | None = Verdict(Outcome.RUNNING) if strategy.analysis is not None else None
+        # How often it began to be taken back.
+        self.turns = 0
         self.rollout = FleetStatus(RolloutState.PENDING, 0, self.now, on_failure=strategy.on_failure)
         self.reason = ""
 
@@ -210,9 +214,12 @@ class World:
     def move(self) -> None:
         """Decide where the rollout stands, and record it."""
         before = self.rollout
-        decision = fleet.decide(self.plan, before, self._seen(), self.analyses, self.now)
+        decision = fleet.decide(self.plan, before, self._seen(), self.analyses, self.now, whole=self.whole)
         self._follows_the_rules(before, decision)
+        self._heeds_the_whole(before, decision)
         self.reason = decision.reason
+        self.whole = None if decision.overrules else self.whole
+        self.turns += decision.state in TAKEN_BACK and before.state not in TAKEN_BACK
         self.rollout = replace(
             before,
             state=decision.state,
@@ -224,7 +231,7 @@ class World:
         for target, share in decision.shares.items():
             if share != self.places[target].share:
                 self.places[target].give(share, self.now)
-        again = fleet.decide(self.plan, self.rollout, self._seen(), self.analyses, self.now)
+        again = fleet.decide(self.plan, self.rollout, self._seen(), self.analyses, self.now, whole=self.whole)
         assert again.shares == decision.shares
         if not self.is_over:
             assert (again.state, again.step, again.since) == (decision.state, decision.step, decision.since)
@@ -270,6 +277,19 @@ class World:
         for target, share in decision.shares.items():
             brought = [step.brings for step in told if step.brings is not None and target in step.targets]
             assert share in (NOTHING, *brought), f"{target} gets what no step of its waves has brought"
+
+    def _heeds_the_whole(self, before: FleetStatus, decision: fleet.FleetDecision) -> None:
+        """One verdict for all: a failure takes everything back at once, and nothing ends well without a good one."""
+        if self.whole is None or before.full or before.state.is_final or before.state in TAKEN_BACK:
+            return
+        outcome = self.whole.outcome
+        if outcome is Outcome.FAILED and before.on_failure is OnFailure.ROLLBACK:
+            assert decision.state in TAKEN_BACK and not any(decision.shares.values()), decision
+        if decision.state is RolloutState.HEALTHY:
+            assert outcome is Outcome.SUCCESSFUL or decision.overrules, decision
+        if decision.step > before.step:
+            assert outcome in (Outcome.SUCCESSFUL, Outcome.RUNNING) or decision.overrules, decision
+        assert not decision.overrules or before.promote
 
     def _may_pass(self, index: int, before: FleetStatus) -> None:
         """A wait is passed by its own clock, its own verdict, or a person's word for just this one."""

@@ -12,6 +12,12 @@ STRATEGIES: list[dict[str, Any]] = [
         "steps": [{"set_weight": 50}, {"analyse": {"interval_seconds": 2, "count": 3}}],
         "waves": [{"targets": ["eu"], "soak_seconds": 5}, {"targets": ["us"]}],
     },
+    {
+        "kind": "canary",
+        "steps": [{"set_weight": 50}, {"pause": {"seconds": 5}}],
+        "waves": [{"targets": ["us"], "soak_seconds": 5}, {"targets": ["eu"]}],
+        "analysis": {"interval_seconds": 2, "count": 2, "failure_limit": 1},
+    },
     {"kind": "canary", "on_failure": "hold", "waves": [{"targets": ["us"]}]},
     {
         "kind": "canary",

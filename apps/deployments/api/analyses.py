@@ -46,12 +46,14 @@ class AnalysisSerializer(serializers.ModelSerializer[AnalysisRun]):
     asked = serializers.DictField()
     measurements = MeasurementSerializer(many=True)
     answers = serializers.SerializerMethodField(help_text="Of a probe, by request.")
+    step = serializers.IntegerField(allow_null=True, help_text="Null: of the whole rollout, over all waves.")
+    overruled = serializers.BooleanField(help_text="Whether a person went past its verdict.")
 
     class Meta:
         model = AnalysisRun
         fields = (
             "id", "rollout", "revision", "step", "targets", "provider", "asked", "state", "message", "measurements",
-            "answers", "started_at", "ended_at",
+            "answers", "overruled", "started_at", "ended_at",
         )  # fmt: skip
 
     @extend_schema_field(AnswersSerializer(many=True))
@@ -62,5 +64,5 @@ class AnalysisSerializer(serializers.ModelSerializer[AnalysisRun]):
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_targets(self, run: AnalysisRun) -> list[str]:
         """The targets that it looks at."""
-        targets: list[str] = run.rollout.plan[run.step]["targets"]
-        return targets
+        steps = run.rollout.plan if run.step is None else [run.rollout.plan[run.step]]
+        return list(dict.fromkeys(target for step in steps for target in step["targets"]))

@@ -28,6 +28,11 @@ class StrategySerializer(Strict):
         '"steps" of its own; [] are none. A canary or a shadow may name a target in several waves, the last of which '
         "promotes it.",
     )
+    analysis = serializers.DictField(
+        required=False,
+        help_text="Of the whole rollout, as that of a step: one over all waves, whose failure takes all of them back; "
+        "it looks `count` times at least, and goes on until the end. {} is none.",
+    )
     on_failure = serializers.ChoiceField(choices=[word.value for word in OnFailure], required=False)
     max_surge = serializers.IntegerField(required=False)
     max_unavailable = serializers.IntegerField(required=False)

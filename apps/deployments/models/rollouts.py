@@ -103,15 +103,20 @@ class Stage(models.Model):
 
 
 class AnalysisRun(models.Model):
-    """The analysis of a step of a rollout: its measurements, and the verdict out of them."""
+    """The analysis of a step of a rollout, or of all of it: its measurements, and the verdict out of them."""
 
     rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="analyses")
-    step = models.PositiveIntegerField()
-    # As `PlanStep.analysis` says it.
+    # Null: of the whole rollout, over all waves.
+    step = models.PositiveIntegerField(null=True, blank=True)
+    # As `PlanStep.analysis` says it, or `Strategy.analysis`.
     asked = models.JSONField()
     # What was true when it began, and the measurements since: [`rollout.analysis.Measurement`].
     before = models.JSONField(default=dict)
     measurements = models.JSONField(default=list)
+    # How many there were before those, as `rollout.analysis.Looks` counts them: of one that goes on for long.
+    dropped = models.JSONField(default=dict, blank=True)
+    # A person went past its verdict.
+    overruled = models.BooleanField(default=False)
     # Of one that asks both revisions, what they said to each request so far: [`rollout.probed.Tally`].
     answers = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=ANALYSIS_STATES)
@@ -121,7 +126,10 @@ class AnalysisRun(models.Model):
 
     class Meta:
         ordering: ClassVar = ["step", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["rollout", "step"], name="analysis_of_step")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["rollout", "step"], name="analysis_of_step"),
+            models.UniqueConstraint(fields=["rollout"], condition=Q(step=None), name="analysis_of_the_whole"),
+        ]
 
     def __str__(self) -> str:
         return f"analysis of {self.rollout}"

@@ -6,10 +6,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from apps.clusters.quantities.words import plural
 from apps.core.pages import charts
 from apps.core.text.wording import duration_text, number_text
 from apps.deployments.models import AnalysisRun, Rollout
-from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.analysis import Looks, Measurement
 from apps.deployments.rollout.asked import Provider
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.probed import Tally
@@ -91,7 +92,7 @@ _UNITS = {Provider.PROBE: "ms", Provider.HEALTH: "replicas"}
 class AnalysisRow:
     """An analysis, with all that was seen, the last look first."""
 
-    def __init__(self, run: AnalysisRun, step: PlanStep, revision: int) -> None:
+    def __init__(self, run: AnalysisRun, step: PlanStep | None, revision: int) -> None:
         self.run, self._step, self.revision = run, step, revision
         self.provider = str(run.asked.get("provider") or Provider.HEALTH)
         self._seen = [Measurement.from_json(each) for each in run.measurements]
@@ -100,7 +101,7 @@ class AnalysisRow:
     @property
     def key(self) -> str:
         """What tells it from the others of its rollout."""
-        return str(self.run.step)
+        return key_of(self.run)
 
     @property
     def name(self) -> str:
@@ -114,7 +115,9 @@ class AnalysisRow:
 
     @property
     def where(self) -> str:
-        """ "scrape on eu"."""
+        """ "scrape on eu", "health over all waves"."""
+        if self._step is None:
+            return f"{self.provider} over all waves"
         targets = self._step.targets
         return (
             f"{self.provider} on {', '.join(targets) if len(targets) <= NAMED_TARGETS else f'{len(targets)} targets'}"
@@ -127,7 +130,9 @@ class AnalysisRow:
 
     @property
     def count(self) -> str:
-        """ "2 of 3 measured"."""
+        """ "2 of 3 measured"; of the whole rollout, which looks until the end, "7 looks"."""
+        if self._step is None:
+            return plural(len(self._seen) + Looks(**self.run.dropped).all, "look")
         return f"{len(self._seen)} of {self.run.asked['count']} measured"
 
     @property
@@ -138,12 +143,13 @@ class AnalysisRow:
     @property
     def tolerates(self) -> str:
         """ "1 may fail, 0 may tell nothing"."""
-        asked = self.run.asked
+        asked, lasts = self.run.asked, ""
+        if self._step is None:
+            lasts = f" · until the end of the rollout, {plural(int(asked['count']), 'look')} at least"
         failures = int(asked["failure_limit"])
         silent = int(asked.get("inconclusive_limit", failures))
-        return (
-            f"every {duration_text(float(asked['interval_seconds']))} · {failures} may fail · {silent} may tell nothing"
-        )
+        every = duration_text(float(asked["interval_seconds"]))
+        return f"every {every} · {failures} may fail · {silent} may tell nothing{lasts}"
 
     @property
     def squares(self) -> list[dict[str, str]]:
@@ -244,4 +250,10 @@ def _cell(look: Measurement, column: Column) -> str:
 def analyses_of(rollout: Rollout, runs: Sequence[AnalysisRun]) -> list[AnalysisRow]:
     """The analyses of a rollout, the last one first."""
     number = rollout.to_revision.number
-    return [AnalysisRow(run, PlanStep.from_json(rollout.plan[run.step]), number) for run in runs][::-1]
+    steps = [None if run.step is None else PlanStep.from_json(rollout.plan[run.step]) for run in runs]
+    return [AnalysisRow(run, step, number) for run, step in zip(runs, steps, strict=True)][::-1]
+
+
+def key_of(run: AnalysisRun) -> str:
+    """What tells it from the others of its rollout, in addresses."""
+    return "whole" if run.step is None else str(run.step)

@@ -116,12 +116,13 @@ def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
 
 
 def in_a_line(strategy: Strategy) -> str:
-    """ "canary, 4 steps, 3 waves, 1 of them by its own steps"."""
+    """ "canary, 4 steps, 3 waves, 1 of them by its own steps, analysed by health over all"."""
     steps = [plural(len(strategy.steps), "step")] if strategy.steps else []
     waves = [plural(len(strategy.waves), "wave")] if len(strategy.waves) > 1 else []
     if waves and (own := sum(wave.steps is not None for wave in strategy.waves)):
         waves += [f"{own} of them by {'its' if own == 1 else 'their'} own steps"]
-    return ", ".join([strategy.kind.word, *steps, *waves])
+    over_all = [f"analysed by {strategy.analysis['provider']} over all"] if strategy.analysis is not None else []
+    return ", ".join([strategy.kind.word, *steps, *waves, *over_all])
 
 
 def weights_by(places: Iterable[Placement]) -> str:

@@ -9,7 +9,7 @@ from apps.core.database.transitions import transitions_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Rollout, Stage
 from apps.deployments.pages.comparing import Changes, changes_of
-from apps.deployments.pages.evidence import AnalysisRow, analyses_of
+from apps.deployments.pages.evidence import AnalysisRow, analyses_of, key_of
 from apps.deployments.pages.keptlogs import KeptLines, lines_kept
 from apps.deployments.pages.requests import Card, known_card
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
@@ -78,10 +78,9 @@ class RolloutBoard:
         """Whether the rollout is at a step that a person may go past: one that lets time pass, or an analysis that
         was not good."""
         step = current_step(self.rollout) if self.rollout else None
-        if step is None or self.rollout is None:
-            return False
-        stuck = self.rollout.reason in ("AnalysisFailed", "Inconclusive")
-        return step.do in (Do.PAUSE, Do.SOAK, Do.KEEP) or (step.do is Do.ANALYSE and stuck)
+        if self.rollout is not None and self.rollout.reason in ("AnalysisFailed", "Inconclusive"):
+            return True
+        return step is not None and step.do in (Do.PAUSE, Do.SOAK, Do.KEEP)
 
     @property
     def due(self) -> datetime | None:
@@ -119,12 +118,11 @@ class RolloutBoard:
         return [row for row in self.analyses if row not in self.running]
 
     @property
-    def evidence(self) -> AnalysisRun | None:
-        """The analysis out of which follows why the rollout stands or was taken back."""
+    def evidence(self) -> str:
+        """The analysis out of which follows why the rollout stands or was taken back, by its key."""
+        said = self.rollout.message if self.rollout else ""
         decided = [run for run in self._runs if run.state in (Outcome.FAILED, Outcome.INCONCLUSIVE)]
-        last = decided[-1] if decided else None
-        rests_on_it = last is not None and self.rollout is not None and last.message in self.rollout.message
-        return last if rests_on_it else None
+        return next((key_of(run) for run in reversed(decided) if run.message in said), "")
 
     @functools.cached_property
     def story(self) -> list[StoryRow]:

@@ -34,11 +34,13 @@ class Course:
     def of(cls, rollout: Rollout, stages: Sequence[Stage], analyses: Iterable[AnalysisRun], now: datetime) -> "Course":
         """Out of its rows."""
         passed = {entry.step: entry for entry in map(Passed.from_json, rollout.passed)}
-        return cls(rollout, stages, passed, {run.step: run for run in analyses}, now)
+        return cls(rollout, stages, passed, {run.step: run for run in analyses if run.step is not None}, now)
 
 
 def is_plain(rollout: Rollout) -> bool:
     """Whether the plan is nothing but bringing the new revision to one target, which the replicas show better."""
+    if rollout.strategy.get("analysis"):
+        return False
     return len(rollout.plan) == 1 and len(rollout.plan[0]["targets"]) == 1
 
 

@@ -19,6 +19,7 @@ from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.scraped import needs_two
 from apps.deployments.services.analysing import forget, measurements_of, remember
 from apps.deployments.services.rollouts import measured
+from apps.deployments.services.whole import places_now
 
 
 class Seen(NamedTuple):
@@ -50,8 +51,10 @@ def measure(pk: int) -> Outcome:
         # What happens meanwhile judges nobody; the rollout asks again when it goes on.
         forget(run, scraping.SCRAPED)
         return DONE
-    step, interval = run.rollout.plan[run.step], float(run.asked["interval_seconds"])
-    places = [place for place in run.rollout.deployment.places if place.target.name in step["targets"]]
+    places, interval = _places_of(run), float(run.asked["interval_seconds"])
+    if not places and run.step is None:
+        # All of them are on their way to another share, or away.
+        return Again(interval)
     wait = (next_at(run.asked, run.started_at, measurements_of(run)) - timezone.now()).total_seconds()
     if _has_to_begin(run):
         remember(run, scraping.first_look(run, places))
@@ -60,6 +63,14 @@ def measure(pk: int) -> Outcome:
         return Again(wait)
     again = measured(run, *LOOKS[run.asked["provider"]](run, places))
     return Again(interval) if again else DONE
+
+
+def _places_of(run: AnalysisRun) -> list[Placement]:
+    """Where it looks now."""
+    places = run.rollout.deployment.places
+    if run.step is None:
+        return list(places_now(run.rollout, places))
+    return [place for place in places if place.target.name in run.rollout.plan[run.step]["targets"]]
 
 
 def _has_to_begin(run: AnalysisRun) -> bool:

@@ -64,7 +64,8 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> tuple[Measurement, li
             silent = f"{place.target.name}: {error.message}"
         except Unheard as why:
             silent = f"{place.target.name}: {why}"
-    measurement = by_probe(run.asked, exchanges, timezone.now(), silent=silent)
+    # Where the whole rollout is looked at, the earlier revision is gone from those that were promoted.
+    measurement = by_probe(run.asked, exchanges, timezone.now(), silent=silent, has_to_compare=run.step is not None)
     # What an interrupted look has found says as little of each request as of all.
     return measurement, tallied(answers_of(run), [] if silent else exchanges)
 

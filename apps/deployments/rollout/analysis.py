@@ -72,26 +72,62 @@ def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, which:
     return Measurement(now, Outcome.SUCCESSFUL, f"{value['ready']} of {value['wanted']} ready, none restarted.", value)
 
 
-def verdict_of(asked: Mapping[str, Any], measurements: Sequence[Measurement]) -> Verdict:
-    """How the analysis stands after these measurements."""
+@dataclass(frozen=True)
+class Looks:
+    """How many measurements were good, were bad, and said nothing."""
+
+    good: int = 0
+    bad: int = 0
+    silent: int = 0
+
+    @classmethod
+    def of(cls, measurements: Sequence[Measurement]) -> "Looks":
+        """Those of these measurements."""
+        outcomes = [each.outcome for each in measurements]
+        bad, silent = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
+        return cls(len(outcomes) - bad - silent, bad, silent)
+
+    def __add__(self, other: "Looks") -> "Looks":
+        """Both together."""
+        return Looks(self.good + other.good, self.bad + other.bad, self.silent + other.silent)
+
+    @property
+    def all(self) -> int:
+        """How many there were."""
+        return self.good + self.bad + self.silent
+
+
+def verdict_of(
+    asked: Mapping[str, Any],
+    measurements: Sequence[Measurement],
+    dropped: Looks = Looks(),
+    what: str = "The analysis",
+) -> Verdict:
+    """How the analysis stands after these measurements, and earlier ones of which only the numbers are known.
+
+    `what` begins the sentence of one that failed or came to no conclusion.
+    """
     limit, count = int(asked["failure_limit"]), int(asked["count"])
     # Those that began before there was a limit of its own have none.
     most_silent = int(asked.get("inconclusive_limit", limit))
-    failed = [each for each in measurements if each.outcome is Outcome.FAILED]
-    silent = [each for each in measurements if each.outcome is Outcome.INCONCLUSIVE]
-    of = f"of {len(measurements)} measurement{'' if len(measurements) == 1 else 's'}"
-    good = len(measurements) - len(failed) - len(silent)
-    if len(failed) > limit:
-        return Verdict(Outcome.FAILED, f"The analysis failed, {len(failed)} {of}: {failed[-1].message}")
-    if len(silent) > most_silent:
-        why = f"{len(silent)} {of} said nothing: {silent[-1].message}"
-        return Verdict(Outcome.INCONCLUSIVE, f"The analysis came to no conclusion, {why}")
-    if len(measurements) < count:
+    looks = dropped + Looks.of(measurements)
+    of = f"of {looks.all} measurement{'' if looks.all == 1 else 's'}"
+    if looks.bad > limit:
+        return Verdict(Outcome.FAILED, f"{what} failed, {looks.bad} {of}: {_last(measurements, Outcome.FAILED)}")
+    if looks.silent > most_silent:
+        why = f"{looks.silent} {of} said nothing: {_last(measurements, Outcome.INCONCLUSIVE)}"
+        return Verdict(Outcome.INCONCLUSIVE, f"{what} came to no conclusion, {why}")
+    if looks.all < count:
         return Verdict(Outcome.RUNNING)
-    if not good:
-        why = f"none {of} was good: {(silent or failed)[-1].message}"
-        return Verdict(Outcome.INCONCLUSIVE, f"The analysis came to no conclusion, {why}")
-    return Verdict(Outcome.SUCCESSFUL, f"{good} {of} {'was' if good == 1 else 'were'} good.")
+    if not looks.good:
+        last = _last(measurements, Outcome.INCONCLUSIVE if looks.silent else Outcome.FAILED)
+        return Verdict(Outcome.INCONCLUSIVE, f"{what} came to no conclusion, none {of} was good: {last}")
+    return Verdict(Outcome.SUCCESSFUL, f"{looks.good} {of} {'was' if looks.good == 1 else 'were'} good.")
+
+
+def _last(measurements: Sequence[Measurement], outcome: Outcome) -> str:
+    """What the last look of this outcome says."""
+    return next((each.message for each in reversed(measurements) if each.outcome is outcome), "")
 
 
 def next_at(asked: Mapping[str, Any], began: datetime, measurements: Sequence[Measurement]) -> datetime:

@@ -60,16 +60,45 @@ _INTERVAL = {Provider.MODEL: 1}
 
 def parse_analysis(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     """What an `analyse` step asks for, with its defaults. Raises Invalid naming the field below `place`."""
+    provider = _provider(value, place)
+    count = whole(value.get("count"), f"{place}.count", _COUNT.get(provider, 3), 1, MAX_MEASUREMENTS)
+    return _parsed(value, place, provider, _INTERVAL.get(provider, 10), count, count - 1)
+
+
+def parse_whole(value: Any, place: str) -> dict[str, Any]:
+    """What the analysis of a whole rollout asks for: it goes on until the end, and looks `count` times at least.
+
+    Raises Invalid for what says nothing of the one wave or the other: what the registry knows, and what compares with
+    an earlier revision that is gone where the new one was promoted.
+    """
+    said = an_object(value, place)
+    provider = _provider(said, place)
+    if provider is Provider.MODEL:
+        hint = 'Let a step ask it: {"analyse": {"provider": "model", …}}.'
+        raise Invalid("What the registry knows of a model is the same in all waves.", field=place, hint=hint)
+    if said.get("better") is not None:
+        hint = "Say min or max, or compare in a step, where both revisions serve."
+        told = "Where the new revision was promoted there is no earlier one to compare it with."
+        raise Invalid(told, field=f"{place}.better", hint=hint)
+    count = whole(said.get("count"), f"{place}.count", 3, 1, MAX_MEASUREMENTS)
+    return _parsed(said, place, provider, 30, count, MAX_MEASUREMENTS)
+
+
+def _provider(value: Mapping[str, Any], place: str) -> Provider:
     provider = value.get("provider") or Provider.HEALTH
     if not isinstance(provider, str) or provider not in tuple(Provider):
         raise Invalid(f"{place}.provider is one of: {', '.join(Provider)}.", field=f"{place}.provider")
-    provider = Provider(provider)
+    return Provider(provider)
+
+
+def _parsed(
+    value: Mapping[str, Any], place: str, provider: Provider, interval: int, count: int, most_bad: int
+) -> dict[str, Any]:
+    """All that is asked for. At most `most_bad` looks may be bad, or tell nothing."""
     own, parse = _OWN[provider]
     refuse_unknown(value, place, (*_OF_ALL, *own))
-    interval = _INTERVAL.get(provider, 10)
-    count = whole(value.get("count"), f"{place}.count", _COUNT.get(provider, 3), 1, MAX_MEASUREMENTS)
-    failures = whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, count - 1)
-    silent = whole(value.get("inconclusive_limit"), f"{place}.inconclusive_limit", failures, 0, count - 1)
+    failures = whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, most_bad)
+    silent = whole(value.get("inconclusive_limit"), f"{place}.inconclusive_limit", failures, 0, most_bad)
     return {
         "provider": str(provider),
         "interval_seconds": whole(value.get("interval_seconds"), f"{place}.interval_seconds", interval, 1, 24 * 3600),

@@ -23,6 +23,7 @@ from apps.deployments.rollout.strategy import OnFailure
 from apps.deployments.rollout.traffic import ALL, NOTHING, Share
 from apps.deployments.rollout.verdicts import Verdict
 from apps.deployments.rollout.waits import here_and_away, names_of, refusals_of, wait_of
+from apps.deployments.rollout.whole import failure_of, wait_for_looks, wait_for_person
 from apps.deployments.states import RolloutState
 
 
@@ -32,7 +33,8 @@ class FleetDecision:
 
     `step` is the plan's length when all steps are done. `due` is when to look again by the clock; None where an event
     will tell. `verdict_reason` is why it is taken back by itself, or "". `asks` are the targets whose approval it waits
-    for. `passed` are the steps that it leaves by this decision.
+    for. `passed` are the steps that it leaves by this decision. `overrules`: a person went past the verdict over all
+    waves, which is heeded no more.
     """
 
     shares: dict[str, Share]
@@ -45,6 +47,7 @@ class FleetDecision:
     verdict_reason: str = ""
     asks: tuple[str, ...] = ()
     passed: tuple[Passage, ...] = ()
+    overrules: bool = False
 
 
 def decide(
@@ -54,28 +57,36 @@ def decide(
     analyses: Mapping[int, Verdict],
     now: datetime,
     gates: Mapping[str, Ruling] = MappingProxyType({}),
+    whole: Verdict | None = None,
 ) -> FleetDecision:
     """Decide where the rollout stands; asking again with the same input, or with what came of it, changes nothing.
 
     `analyses` are by the index of their step in the plan. `gates` are the targets that let nothing new in now, by name:
-    the wave that one of them is in waits.
+    the wave that one of them is in waits. `whole` is how the analysis over all waves stands, if there is one.
     """
-    fleet = Fleet(plan, status, placements, analyses, gates, now)
+    fleet = Fleet(plan, status, placements, analyses, gates, now, whole)
     if status.state.is_final:
         return _ended(fleet)
     if status.verdict or status.abort or status.state is RolloutState.ROLLING_BACK:
         return _take_back(fleet, status.verdict)
     trouble = _trouble(fleet)
-    if trouble and status.on_failure is OnFailure.ROLLBACK:
+    bad = (trouble if status.on_failure is OnFailure.ROLLBACK else "") or failure_of(fleet)
+    if bad:
         # Also while it is paused: nobody may be there to see it.
-        return _take_back(fleet, trouble)
+        return _take_back(fleet, bad)
     if status.paused:
         message = f"Paused by a person. {trouble}".strip()
         return _stay(fleet, fleet.as_it_is(), RolloutState.PAUSED, "Paused", message)
     if trouble:
         message = f"{trouble} It goes on when this has passed."
         return _stay(fleet, fleet.as_it_is(), RolloutState.DEGRADED, "TargetDegraded", message)
-    return _go_on(fleet)
+    if (wait := wait_for_person(fleet)) is None:
+        return _go_on(fleet)
+    if not status.promote:
+        return _stay(fleet, fleet.as_it_is(), wait.state, wait.reason, wait.message)
+    # The press goes past this verdict, and past no step beside it.
+    passed = replace(fleet, status=replace(status, promote=False), whole=None)
+    return replace(_go_on(passed), overrules=True)
 
 
 def _stay(
@@ -150,6 +161,8 @@ def _go_on(fleet: Fleet) -> FleetDecision:
         passed.append(Passage(index, since, _how(fleet, index, since)))
         # A press of a button goes past the step that the person saw, no further.
         index, since, promote = index + 1, fleet.now, False
+    if wait.state is RolloutState.HEALTHY:
+        wait = wait_for_looks(fleet, wait.message) or wait
     if wait.failed:
         return _take_back(fleet, wait.failed)
     shares = fleet.shares_at(index)

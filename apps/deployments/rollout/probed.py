@@ -62,9 +62,17 @@ class Exchange:
 
 
 def by_probe(
-    asked: Mapping[str, Any], exchanges: Sequence[Exchange], now: datetime, *, silent: str = ""
+    asked: Mapping[str, Any],
+    exchanges: Sequence[Exchange],
+    now: datetime,
+    *,
+    silent: str = "",
+    has_to_compare: bool = True,
 ) -> Measurement:
-    """One look at what both revisions said to the same requests. `silent` says why nothing could be asked."""
+    """One look at what both revisions said to the same requests. `silent` says why nothing could be asked.
+
+    Where answers are to be compared and no earlier revision is there, it tells nothing, unless it need not compare.
+    """
     if exchanges and all(each.is_stale for each in exchanges):
         silent = silent or "Neither revision answers what is recorded. Forget that, and record other requests."
     if silent or not exchanges:
@@ -79,6 +87,8 @@ def by_probe(
         value |= {"latency_before_ms": round(median(before))}
     if compared:
         value |= {"agreement": 100 * sum(each.agrees for each in compared) // len(compared)}
+    if not compared and not has_to_compare:
+        asked = {**asked, "min_agreement": None}
     return Measurement(now, *_judged(asked, value), value)
 
 

@@ -57,7 +57,7 @@ class PlacementSeen:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All that one decision is made from."""
+    """All that one decision is made from. `whole` is the verdict over all waves, None where there is none to heed."""
 
     plan: Sequence[PlanStep]
     status: FleetStatus
@@ -65,6 +65,7 @@ class Fleet:
     analyses: Mapping[int, Verdict]
     gates: Mapping[str, Ruling]
     now: datetime
+    whole: Verdict | None = None
 
     def placed(self, targets: Sequence[str]) -> Iterator[PlacementSeen]:
         """Those of the targets that there still is a placement on."""

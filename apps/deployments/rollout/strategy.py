@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from apps.core.errors import Invalid
+from apps.deployments.rollout.asked import parse_whole
 from apps.deployments.rollout.steps import MAX_WAIT_SECONDS, Do, Step, parse_steps, required
 from apps.deployments.rollout.waves import Wave, check_course, for_other_steps, parse_waves
 from apps.deployments.specs import MAX_REPLICAS, an_object, refuse_unknown, whole
@@ -75,6 +76,8 @@ class Strategy:
     Of a blue-green alone: how many replicas the preview has (None: all of them), after how many seconds it is promoted
     (None: a person does it), and how long the former revision is kept after the switch. Of a shadow alone: how many
     replicas it has (None: the part of those that serve which its mirror needs).
+
+    `analysis` is that of the whole rollout: one over all waves, from the first share to the end.
     """
 
     kind: Kind = Kind.ROLLING
@@ -88,6 +91,7 @@ class Strategy:
     auto_promote_seconds: int | None = None
     scale_down_delay_seconds: int = 30
     shadow_replicas: int | None = None
+    analysis: Mapping[str, Any] | None = None
 
     @property
     def progress_deadline(self) -> timedelta:
@@ -107,6 +111,13 @@ class Strategy:
         lists += [(f"strategy.waves[{n}].steps", wave.steps) for n, wave in enumerate(self.waves) if wave.steps]
         return [(f"{place}[{at}]", step) for place, steps in lists for at, step in enumerate(steps)]
 
+    @property
+    def all_analyses(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """What is asked of each analysis, of steps and of the whole, with the field that it stands in."""
+        asked = [(f"{place}.analyse", step.analysis) for place, step in self.all_steps]
+        asked += [("strategy.analysis", self.analysis)]
+        return [(place, analysis) for place, analysis in asked if analysis is not None]
+
     def most_beside(self, replicas: int) -> int:
         """The most replicas that a rollout over so many has beside them for a while."""
         if self.kind is Kind.RECREATE:
@@ -125,6 +136,8 @@ class Strategy:
             said["steps"] = [step.to_json() for step in self.steps]
         if self.waves:
             said["waves"] = [wave.to_json() for wave in self.waves]
+        if self.analysis is not None:
+            said["analysis"] = dict(self.analysis)
         if self.on_failure is not failure_of(self.kind):
             said["on_failure"] = self.on_failure.value
         options = OPTIONS_OF.get(self.kind, ())
@@ -161,6 +174,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
         steps=_steps(value.get("steps"), kind, default.steps if same else ()),
         waves=_waves(value.get("waves"), kind, default.waves, same_kind=same),
         on_failure=OnFailure(waits),
+        analysis=_analysis(value, default.analysis),
         max_surge=whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
         max_unavailable=whole(
             value.get("max_unavailable"), "strategy.max_unavailable", default.max_unavailable, 0, MAX_REPLICAS
@@ -217,6 +231,14 @@ def _waves(value: Any, kind: Kind, default: tuple[Wave, ...], *, same_kind: bool
     if value is not None:
         return parse_waves(value, STEPS_OF.get(kind, ()))
     return default if same_kind else for_other_steps(default)
+
+
+def _analysis(value: Mapping[str, Any], default: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The analysis of the whole; {} is none."""
+    said = value.get("analysis")
+    if said is None:
+        return default
+    return parse_whole(said, "strategy.analysis") if said != {} else None
 
 
 def _one_of(value: Any, place: str, words: tuple[str, ...], default: str) -> str:

@@ -24,6 +24,7 @@ def users_of_source(of: MetricsSource, *, limit: int = 5) -> list[str]:
     """The names of the first deployments whose strategy asks it, or whose rollout under way does."""
     steps = {"steps": [{"analyse": {"source": of.name}}]}
     asks = Q(strategy__contains=steps) | Q(strategy__contains={"waves": [steps]})
+    asks |= Q(strategy__contains={"analysis": {"source": of.name}})
     mine = Deployment.objects.filter(project=of.project_id)
     names = set(mine.filter(asks).order_by("name").values_list("name", flat=True)[:limit])
     rolling = Rollout.objects.filter(asks, deployment__in=mine, state__in=UNFINISHED)

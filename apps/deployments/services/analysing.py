@@ -4,7 +4,8 @@ What Flotilla's own rows tell is measured here. Who asks somebody does it in a r
 and records what it measured with `measured`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -16,14 +17,17 @@ from apps.core.database.rows import put
 from apps.core.hints import hint
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Rollout, Stage
-from apps.deployments.rollout import analysis
+from apps.deployments.rollout import analysis, whole
 from apps.deployments.rollout.analysis import Fares, Measurement
-from apps.deployments.rollout.asked import ASK_NOBODY, Provider
+from apps.deployments.rollout.asked import ASK_NOBODY, MAX_MEASUREMENTS, Provider
 from apps.deployments.rollout.figures import by_model
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.services.common import CLOCK, PROBES
+
+# Looks of one analysis that are kept: as many as a step may ask for.
+MOST_KEPT = MAX_MEASUREMENTS
 
 
 def analyse(
@@ -35,7 +39,7 @@ def analyse(
     """
     asked = dict(step.analysis or {})
     places = [place for place in deployment.places if place.target.name in step.targets and place.pk in stages]
-    fares = _fares(deployment, rollout, places, stages)
+    fares = fares_of(deployment, rollout, places, stages)
     run, _ = AnalysisRun.objects.get_or_create(
         rollout=rollout,
         step=rollout.step,
@@ -48,6 +52,20 @@ def analyse(
     )
     if run.state != Outcome.RUNNING:
         return Verdict(Outcome(run.state), run.message)
+    return look_if_due(run, deployment, places, now, lambda: _measured_here(run, deployment, rollout, fares, now))
+
+
+def look_if_due(
+    run: AnalysisRun,
+    deployment: Deployment,
+    places: Sequence[Placement],
+    now: datetime,
+    measure: Callable[[], Measurement],
+) -> Verdict:
+    """How an analysis that goes on stands, after a look if one is due; the clock, or its round, is asked for the next.
+
+    `measure` looks at what Flotilla's own rows tell.
+    """
     measurements = measurements_of(run)
     due = analysis.next_at(run.asked, run.started_at, measurements)
     if run.asked["provider"] not in ASK_NOBODY:
@@ -57,7 +75,7 @@ def analyse(
         work.ask(PROBES, run.pk, cluster=peer, after=0.0 if first else max(0.0, (due - now).total_seconds()))
         return Verdict(Outcome.RUNNING)
     if now >= due:
-        verdict = note(run, _measured_here(run, deployment, rollout, fares, now))
+        verdict = note(run, measure())
         # The rollout may stand as before: then nobody else says that there is more to see.
         hint(f"deployment:{deployment.pk}", deployment.project_id)
         if verdict.outcome is not Outcome.RUNNING:
@@ -107,17 +125,33 @@ def forget(run: AnalysisRun, name: str) -> None:
 
 
 def note(run: AnalysisRun, measurement: Measurement) -> Verdict:
-    """Add a measurement, under the deployment's lock; how the analysis stands after it."""
+    """Add a measurement, under the deployment's lock; how the analysis stands after it.
+
+    That of a whole rollout goes on while it is good: of what it has seen the last looks are kept, of others how many.
+    """
     measurements = [*measurements_of(run), measurement]
-    verdict = analysis.verdict_of(run.asked, measurements)
+    dropped, kept = analysis.Looks(**run.dropped), measurements[-MOST_KEPT:]
+    verdict = analysis.verdict_of(run.asked, measurements, dropped, _name(run))
+    if run.step is None and verdict.outcome is Outcome.SUCCESSFUL:
+        verdict = Verdict(Outcome.RUNNING)
     put(
         run,
-        measurements=[each.to_json() for each in measurements],
+        measurements=[each.to_json() for each in kept],
+        dropped=asdict(dropped + analysis.Looks.of(measurements[: -len(kept)])),
         state=verdict.outcome,
         message=verdict.message,
         ended_at=measurement.at if verdict.outcome is not Outcome.RUNNING else None,
     )
     return verdict
+
+
+def standing(run: AnalysisRun) -> Verdict:
+    """The verdict if it ended now."""
+    return analysis.verdict_of(run.asked, measurements_of(run), analysis.Looks(**run.dropped), _name(run))
+
+
+def _name(run: AnalysisRun) -> str:
+    return "The analysis" if run.step is not None else whole.NAME
 
 
 def _asked_first(run: AnalysisRun, deployment: Deployment, places: Sequence[Placement]) -> int | None:
@@ -128,9 +162,10 @@ def _asked_first(run: AnalysisRun, deployment: Deployment, places: Sequence[Plac
     return (reachable or list(places))[0].target.cluster_id if places else None
 
 
-def _fares(
+def fares_of(
     deployment: Deployment, rollout: Rollout, places: Sequence[Placement], stages: Mapping[int, Stage]
 ) -> list[Fares]:
+    """The new revision on each of these, as it was seen last."""
     number = rollout.to_revision.number
     pods = selectors.pods_of(deployment).filter(revision=str(number))
     counts = pods.order_by().values_list("cluster_id", "namespace").annotate(Sum("restarts"))

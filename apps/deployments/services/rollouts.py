@@ -41,6 +41,7 @@ from apps.deployments.services.seeing import seen_of, status_of
 from apps.deployments.services.spreading import respread
 from apps.deployments.services.starting import Asker, join, keep_what_serves, started
 from apps.deployments.services.together import sum_up
+from apps.deployments.services.whole import analyse_whole, end_analyses, overrule
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, RolloutState
 
 # The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
@@ -172,8 +173,8 @@ def measured(
         rollout = unfinished(deployment) if deployment is not None else None
         if deployment is None or fresh is None or rollout is None:
             return False
-        left = (rollout.pk, rollout.step) != (run.rollout_id, run.step) or rollout.state == RolloutState.ROLLING_BACK
-        if left or rollout.paused:
+        left = rollout.pk != run.rollout_id or run.step not in (None, rollout.step)
+        if left or rollout.paused or rollout.state == RolloutState.ROLLING_BACK:
             return False
         remember(fresh, memory)
         if answers:
@@ -208,6 +209,7 @@ def _end(rollout: Rollout | None, to: RolloutState, message: str, actor: str) ->
         now = timezone.now()
         _move(rollout, to, reason=to.value, message=message, actor=actor, ended_at=now)
         lapse(rollout, now)
+        end_analyses(rollout, now)
 
 
 def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: bool = False) -> bool:
@@ -217,7 +219,8 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     seen = {place.target.name: seen_of(place, stages[place.pk], rollout) for place in places}
     plan, holds = tuple(PlanStep.from_json(step) for step in rollout.plan), held_by(rollout, places, now)
     analyses = _analysed(deployment, rollout, plan, stages, now)
-    decision = fleet.decide(plan, status_of(rollout), seen, analyses, now, holds.gates)
+    whole = analyse_whole(deployment, rollout, stages, now)
+    decision = fleet.decide(plan, status_of(rollout), seen, analyses, now, holds.gates, whole)
     ask_for(deployment, rollout, places, decision.asks, holds, now)
     if len(places) == 1 and decision.state in _TOLD_BY_STAGE:
         decision = _told(decision, places[0], stages[places[0].pk])
@@ -230,7 +233,10 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         _record(rollout, decision, with_passed(rollout, decision.passed, places, stages, now), now)
     if turned:
         _want_former(deployment, rollout)
-    ended = decision.state.is_final
+    if decision.overrules:
+        overrule(rollout, now)
+    if ended := decision.state.is_final:
+        end_analyses(rollout, now)
     for place in places:
         share = decision.shares[place.target.name]
         if ended:
@@ -249,6 +255,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     if decision.step != before[1] and not ended:
         # An analysis that is just reached begins, and sets the clock.
         _analysed(deployment, rollout, plan, stages, now)
+        analyse_whole(deployment, rollout, stages, now)
     if decision.due is not None and not ended:
         work.ask(CLOCK, deployment.pk, cluster=None, after=max(0.0, (decision.due - now).total_seconds()))
     return summed or (rollout.state, rollout.step, rollout.message) != before

@@ -80,16 +80,16 @@ def delete_source(*, principal: Principal, source: MetricsSource) -> None:
 def check_sources(strategy: Strategy, project: Project) -> None:
     """The analyses of a strategy name sources that the project has. Raises Invalid."""
     named: dict[str, str] = {}
-    for place, step in strategy.all_steps:
-        if step.analysis is not None and "source" in step.analysis:
-            named.setdefault(str(step.analysis["source"]), place)
+    for place, asked in strategy.all_analyses:
+        if "source" in asked:
+            named.setdefault(str(asked["source"]), place)
     if not named:
         return
     there = set(selectors.sources(project=project, name__in=named).values_list("name", flat=True))
     for name in [name for name in named if name not in there][:1]:
         raise Invalid(
             f"{project.name} has no metrics source {name!r}.",
-            field=f"{named[name]}.analyse.source",
+            field=f"{named[name]}.source",
             hint="A project admin makes it beside the targets.",
         )
 
