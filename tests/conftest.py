@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts.browser import find
-from tests import emptying
+from tests import emptying, template
 from tests.stack import LiveStack, LocalCluster
 
 CHROMIUM_FLAGS = [
@@ -52,6 +53,12 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """One of several processes copies a database that is migrated already: `migrate` finds nothing to do in it."""
+    django_settings.DATABASES["default"]["TEST"]["TEMPLATE"] = template.awaited()
 
 
 @pytest.fixture(scope="session")
