@@ -5,9 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from xml.etree import ElementTree
 
-import lucide
 from django import template
 from django.conf import settings
 from django.forms import RadioSelect
@@ -22,6 +20,7 @@ from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
 from apps.core.pages.fielderrors import errors_of
 from apps.core.pages.formtext import few_are_required
+from apps.core.pages.icons import drawing
 from apps.core.pages.ticking import ticking
 from apps.core.text import markdown, shellwords, wording
 
@@ -29,12 +28,6 @@ register = template.Library()
 THEMES = ("light", "dark")
 # States and most reasons are this short.
 WORD_LENGTH = 24
-
-
-@functools.lru_cache(maxsize=512)
-def _icon_body(name: str) -> str:
-    svg = lucide._load_icon(name)  # the package's only public door draws a whole <svg> with its own size
-    return "".join(ElementTree.tostring(child, encoding="unicode").strip() for child in svg)
 
 
 @register.simple_tag
@@ -46,7 +39,7 @@ def icon(name: str, css: str = "", label: str = "") -> SafeString:
         'stroke-linecap="round" stroke-linejoin="round" {}>{}</svg>',
         css,
         hidden,
-        mark_safe(_icon_body(name)),  # noqa: S308 - drawn by the package
+        mark_safe(drawing(name)),  # noqa: S308 - drawn by the package
     )
 
 
@@ -56,7 +49,7 @@ def status_sprite() -> SafeString:
     """The shapes of all states, once a page; `status` and `pods` refer to them, so a grid of thousands stays small."""
     symbols = "".join(
         f'<symbol id="s-{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.6" '
-        f'stroke-linecap="round" stroke-linejoin="round">{_icon_body(name)}</symbol>'
+        f'stroke-linecap="round" stroke-linejoin="round">{drawing(name)}</symbol>'
         for name in wording.STATUS_ICONS
     )
     return mark_safe(f'<svg hidden aria-hidden="true">{symbols}</svg>')  # noqa: S308 - drawn by the package
