@@ -11,4 +11,7 @@ class Later:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        # Whoever collects tests looks for marks of its own on whatever it meets.
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
         return getattr(importlib.import_module(self._name), attribute)

@@ -3,25 +3,22 @@
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import SVC
 
 from modelserver.openinference.errors import ModelError
 from modelserver.openinference.flavours import flavours_of, load
 from modelserver.openinference.protocol import metadata, predict
 from modelserver.openinference.trust import is_trusted
+from tests.later import Later
+
+linear_model, preprocessing = Later("sklearn.linear_model"), Later("sklearn.preprocessing")
+cluster, ensemble = Later("sklearn.cluster"), Later("sklearn.ensemble")
+gaussian_process, neighbors = Later("sklearn.gaussian_process"), Later("sklearn.neighbors")
+neural_network, pipeline, svm = Later("sklearn.neural_network"), Later("sklearn.pipeline"), Later("sklearn.svm")
 
 INPUTS = np.arange(90.0).reshape(30, 3) % 7
 LABELS = (INPUTS[:, 0] > 3).astype(int)
@@ -43,26 +40,29 @@ def kept(dump: Callable[[Any], bytes], form: str | None, model: Any) -> Callable
 
 
 FORMS = [(as_skops, "skops"), (pickle.dumps, "pickle"), (pickle.dumps, "cloudpickle"), (pickle.dumps, None)]
-# (what is fitted, to what, its outputs, the datatype of the first)
-MODELS: list[tuple[Any, Any, list[str], str]] = [
-    (LogisticRegression(), LABELS, ["label", "probabilities"], "INT64"),
-    (LogisticRegression(), WORDS, ["label", "probabilities"], "BYTES"),
-    (make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=2)), LABELS, ["label", "probabilities"], "INT64"),
-    (RandomForestClassifier(3), LABELS, ["label", "probabilities"], "INT64"),
-    (GradientBoostingClassifier(n_estimators=2), LABELS, ["label", "probabilities"], "INT64"),
-    (KNeighborsClassifier(3, algorithm="kd_tree"), LABELS, ["label", "probabilities"], "INT64"),
-    (SVC(), LABELS, ["prediction"], "INT64"),
-    (Ridge(), LABELS * 0.5, ["prediction"], "FP64"),
-    (HistGradientBoostingRegressor(max_iter=2), LABELS * 0.5, ["prediction"], "FP64"),
-    (GaussianProcessRegressor(), LABELS * 0.5, ["prediction"], "FP64"),
-    (KMeans(2, n_init=1), LABELS, ["prediction"], "INT64"),
-]
+
+
+def fits() -> Iterator[tuple[Any, Any, list[str], str]]:
+    """(What is fitted, to what, its outputs, the datatype of the first.)"""
+    classes, value = ["label", "probabilities"], ["prediction"]
+    perceptron = pipeline.make_pipeline(preprocessing.StandardScaler(), neural_network.MLPClassifier((4,), max_iter=2))
+    yield linear_model.LogisticRegression(), LABELS, classes, "INT64"
+    yield linear_model.LogisticRegression(), WORDS, classes, "BYTES"
+    yield perceptron, LABELS, classes, "INT64"
+    yield ensemble.RandomForestClassifier(3), LABELS, classes, "INT64"
+    yield ensemble.GradientBoostingClassifier(n_estimators=2), LABELS, classes, "INT64"
+    yield neighbors.KNeighborsClassifier(3, algorithm="kd_tree"), LABELS, classes, "INT64"
+    yield svm.SVC(), LABELS, value, "INT64"
+    yield linear_model.Ridge(), LABELS * 0.5, value, "FP64"
+    yield ensemble.HistGradientBoostingRegressor(max_iter=2), LABELS * 0.5, value, "FP64"
+    yield gaussian_process.GaussianProcessRegressor(), LABELS * 0.5, value, "FP64"
+    yield cluster.KMeans(2, n_init=1), LABELS, value, "INT64"
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("dump", "form"), FORMS)
 def test_every_kind_of_estimator_is_served_as_it_predicts(dump: Callable[[Any], bytes], form: str | None) -> None:
-    for estimator, truth, names, datatype in MODELS:
+    for estimator, truth, names, datatype in fits():
         fitted = estimator.fit(INPUTS, truth)
         model = load(kept(dump, form, fitted))
         said = metadata(model, "m", "1")
@@ -108,20 +108,28 @@ class RunsACommand:
 @pytest.mark.parametrize(
     ("dump", "form", "model", "sentence"),
     [
-        (pickle.dumps, "pickle", RunsACommand(), r"wants (posix|nt)\.system, which this server does not import"),
-        (pickle.dumps, "pickle", FunctionTransformer(os.getenv), r"wants os\.getenv"),
-        (pickle.dumps, "pickle", [1, 2], "holds a list, which predicts nothing"),
-        (pickle.dumps, "pickle", StandardScaler(), "holds a StandardScaler, which predicts nothing"),
-        (lambda _: b"", "pickle", None, "can't be unpickled"),
-        (lambda _: b"not a pickle", "cloudpickle", None, "can't be unpickled"),
-        (lambda _: b"csklearn.utils\n_testing.os.system\n.", "pickle", None, "does not import"),
-        (lambda _: b"no archive", "skops", None, "can't be read"),
-        (as_skops, "skops", FunctionTransformer(os.getenv), r"holds a os\.getenv"),
+        (pickle.dumps, "pickle", RunsACommand, r"wants (posix|nt)\.system, which this server does not import"),
+        (pickle.dumps, "pickle", lambda: preprocessing.FunctionTransformer(os.getenv), r"wants os\.getenv"),
+        (pickle.dumps, "pickle", lambda: [1, 2], "holds a list, which predicts nothing"),
+        (
+            pickle.dumps,
+            "pickle",
+            lambda: preprocessing.StandardScaler(),
+            "holds a StandardScaler, which predicts nothing",
+        ),
+        (lambda _: b"", "pickle", lambda: None, "can't be unpickled"),
+        (lambda _: b"not a pickle", "cloudpickle", lambda: None, "can't be unpickled"),
+        (lambda _: b"csklearn.utils\n_testing.os.system\n.", "pickle", lambda: None, "does not import"),
+        (lambda _: b"no archive", "skops", lambda: None, "can't be read"),
+        (as_skops, "skops", lambda: preprocessing.FunctionTransformer(os.getenv), r"holds a os\.getenv"),
     ],
 )
-def test_loads_nothing_but_estimators(dump: Callable[[Any], bytes], form: str, model: Any, sentence: str) -> None:
+def test_loads_nothing_but_estimators(
+    dump: Callable[[Any], bytes], form: str, model: Callable[[], Any], sentence: str
+) -> None:
+    kept_so = kept(dump, form, model())
     with pytest.raises(ModelError, match=sentence):
-        load(kept(dump, form, model))
+        load(kept_so)
 
 
 @pytest.mark.parametrize(

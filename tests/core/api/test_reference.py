@@ -10,7 +10,7 @@ from apps.core.api.reference import Field, reference_of
 from apps.core.models import User
 from controlplane.embedded.fleet import BASE_DIR
 
-DOCUMENT: dict[str, Any] = yaml.safe_load((BASE_DIR / "docs" / "openapi.yaml").read_text())
+DOCUMENT: dict[str, Any] = yaml.load((BASE_DIR / "docs" / "openapi.yaml").read_text(), yaml.CSafeLoader)
 API = reference_of(DOCUMENT, "http://flotilla")
 OPERATIONS = {operation.key: operation for _, operations in API.groups for operation in operations}
 
