@@ -1,6 +1,6 @@
 """Any interleaving of asks, claims, ends and deaths of two workers: nothing is lost, nothing is at work twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 
@@ -15,7 +15,6 @@ from apps.core.work import queue
 from apps.core.work.kinds import Lane, register
 from apps.core.work.models import Work
 from apps.core.work.outcomes import DONE, Again, Away, Retry
-from tests.core.work.conftest import elsewhere
 
 T = TypeVar("T")
 OBJECTS = [("run", 1), ("run", 2), ("deployment", 1)]
@@ -31,7 +30,7 @@ class Session:
         self.held: list[queue.Claim] = []
 
     def run(self, act: Callable[[], T]) -> T:
-        return self._thread.submit(act).result(20)
+        return self._thread.submit(act).result(60)
 
     def die(self) -> None:
         """Its connection ends without a word, as when it is killed."""
@@ -48,6 +47,8 @@ class Queue(RuleBasedStateMachine):
 
     ended: ClassVar[int] = 0
     """How many examples were run to their end."""
+    outside: ClassVar[Session]
+    """Who looks from outside after each step: one session for all examples, because opening one takes long."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Queue(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        elsewhere(lambda: Work.objects.all().delete())
+        self.outside.run(lambda: Work.objects.all().delete())
 
     @rule(what=st.sampled_from(OBJECTS), after=st.sampled_from([0.0, 0.0, 3600.0]))
     def ask(self, what: tuple[str, int], after: float) -> None:
@@ -99,7 +100,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_or_stands_twice(self) -> None:
-        rows = elsewhere(lambda: list(Work.objects.values_list("kind", "object_id")))
+        rows = self.outside.run(lambda: list(Work.objects.values_list("kind", "object_id")))
         assert len(rows) == len(set(rows)) <= len(OBJECTS)
         assert self.wanted <= set(rows)
 
@@ -119,12 +120,20 @@ class Queue(RuleBasedStateMachine):
         self.workers["b"].run(drain)
         for worker in self.workers.values():
             worker.close()
-        assert self.wanted <= done and elsewhere(lambda: not Work.objects.exists())
+        assert self.wanted <= done and self.outside.run(lambda: not Work.objects.exists())
         Queue.ended += 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_no_interleaving_loses_an_ask_or_works_on_an_object_twice() -> None:
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Iterator[None]:
+    session = Session()
+    monkeypatch.setattr(Queue, "outside", session, raising=False)
+    yield
+    session.close()
+
+
+@pytest.mark.timeout(300)  # some 1,200 steps, each a round trip or more
+def test_no_interleaving_loses_an_ask_or_works_on_an_object_twice(outside: None) -> None:
     for kind in ("run", "deployment"):
         register(kind, lambda pk: DONE)
     run_state_machine_as_test(
