@@ -35,9 +35,22 @@ if os.environ.get("SAYS"):
     print(os.environ["SAYS"], flush=True)
 if os.environ.get("CRASH"):
     os._exit(3)
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-counts, leaked, hung = {}, [], []
+counts, leaked, hung, stalled, busy, asked = {}, [], [], [], [], [0.0]
+def leave():
+    # As a good server: who has reached it is answered.
+    asked[0] = time.monotonic()
+    while not hung and (len(busy) > len(stalled) or time.monotonic() < asked[0] + 0.1):
+        time.sleep(0.02)
+    os._exit(0)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave).start())
 class Handler(BaseHTTPRequestHandler):
+    def handle(self):
+        busy.append(True)
+        asked[0] = time.monotonic()
+        try:
+            super().handle()
+        finally:
+            busy.pop()
     def answer(self, status, body):
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -55,14 +68,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.wfile.write(said)
         self.answer(200 if os.environ.get("READY", "1") == "1" else 503, {"name": "m", "pid": os.getpid()})
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked["inputs"][0].get("data") == ["bad"]:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if sent["inputs"][0].get("data") == ["bad"]:
             return self.answer(400, {"error": "Send numbers."})
-        if asked["inputs"][0].get("data") == ["crash"]:
+        if sent["inputs"][0].get("data") == ["crash"]:
             os._exit(3)
-        if asked["inputs"][0].get("data") == ["hang"]:
+        if sent["inputs"][0].get("data") == ["hang"]:
             hung.append(True)
-        if asked["inputs"][0].get("data") == ["stall"]:
+        if sent["inputs"][0].get("data") == ["stall"]:
+            stalled.append(True)
             return time.sleep(60)
         time.sleep(float(os.environ.get("SLOW", "0")))
         code = int(os.environ.get("CODE", "200"))
@@ -70,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         leaked.append(b"x" * (int(os.environ.get("LEAK_MIB", "0")) << 20))
         if code != 200:
             return self.answer(code, {"error": "So it is."})
-        odd = asked["inputs"][0].get("data") == ["odd"] and os.environ.get("ODD")
+        odd = sent["inputs"][0].get("data") == ["odd"] and os.environ.get("ODD")
         said = [int(odd or os.environ.get("ANSWER", os.getpid()))]
         self.answer(200, {"outputs": [{"name": "pid", "data": said}], "by": os.environ.get("TAG", "")})
     def log_message(self, *args):
@@ -148,7 +162,7 @@ class Fleet:
         tick(deployment.pk)
         return reread(deployment)
 
-    def until(self, deployment: Deployment, condition: Callable[[Deployment], bool], *, timeout: float = 40) -> None:
+    def until(self, deployment: Deployment, condition: Callable[[Deployment], bool], *, timeout: float = 90) -> None:
         deadline = time.monotonic() + timeout
         while not condition(self.round(deployment)):
             if time.monotonic() > deadline:

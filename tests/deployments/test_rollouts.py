@@ -272,7 +272,7 @@ def faulty(other_cluster: LocalCluster) -> Iterator[Faulty]:
 def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_is_told(
     fleet: Fleet, there: Cluster, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "LIVENESS", {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1})
+    monkeypatch.setattr(manifests, "LIVENESS", {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3})
     lost = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
     spec = {**SPEC, "probes": {"ready_path": "/", "live_path": "/"}, "tolerations": [{**lost, "tolerationSeconds": 0}]}
     app = services.create_deployment(
