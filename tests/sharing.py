@@ -1,9 +1,9 @@
 """The pytest plugin that shares the suite out between pytest-xdist's processes, the longest pieces first.
 
 A file stays together, so that what it sets up is set up once, and so do all files that need the whole stack.
-`weights.json` holds the seconds that each piece took when it was last measured, so that no long one is left for the
-end, when the other processes have nothing to do. A piece that it does not know is taken for a middling one;
-`RECORD_WEIGHTS=1 make test` writes it anew.
+`weights.json` holds the seconds that each piece took when it was last measured, the shortest too, so that none but
+short ones are left for the end, when the other processes have nothing to do. A piece that it does not know is taken for
+a middling one; `RECORD_WEIGHTS=1 make test` writes it anew.
 """
 
 import functools
@@ -60,7 +60,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write down what was measured, if that was asked for."""
     if os.environ.get("RECORD_WEIGHTS") and not hasattr(session.config, "workerinput"):
-        measured = {piece: round(seconds, 1) for piece, seconds in sorted(_seconds.items()) if seconds >= 1.0}
+        measured = {piece: round(seconds, 1) for piece, seconds in sorted(_seconds.items())}
         WEIGHTS.write_text(json.dumps(measured, indent=1) + "\n")
 
 
