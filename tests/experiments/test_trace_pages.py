@@ -151,4 +151,4 @@ def test_an_experiment_that_has_traces_and_no_run_says_so_and_launches_into_itse
     assert "0 runs, 1 trace<" in page and "No run, but traces" in page and "No run yet" not in page
     Experiment.objects.create(project=project, name="it's mine")
     page = html.unescape(browser.get("/p/demo/experiments/it's mine/").content.decode())
-    assert "No run yet" in page and r""""experiment": "it'\''s mine",""" in page
+    assert "No run yet" in page and """"experiment": "it'"'"'s mine",""" in page

@@ -1,11 +1,9 @@
 """The project's deployments, as a list or as a matrix over targets, and what narrows them."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
@@ -15,6 +13,7 @@ from apps.core.database.transactions import snapshot
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.commands import posting
 from apps.core.text.names import service_name_from
 from apps.deployments import selectors
 from apps.deployments.health import WORDS
@@ -26,9 +25,6 @@ from apps.deployments.selectors import narrowing
 from apps.deployments.states import RolloutState
 
 PER_PAGE = 50
-DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
-  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d {body}"""
 # The states of a rollout that people look for; an address may name any other.
 _ROLLOUTS = {
     narrowing.ROLLS: "Rolling out",
@@ -147,6 +143,4 @@ def _deploy_command(project: Project) -> str:
         "version": int(version) if version.isdecimal() else version,
         "replicas": 3,
     }
-    return DEPLOY_COMMAND.format(
-        url=settings.PUBLIC_URL, body=shlex.quote(json.dumps(body, indent=2, ensure_ascii=False))
-    )
+    return posting("deployments", json.dumps(body, indent=2, ensure_ascii=False))

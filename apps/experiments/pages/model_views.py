@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
@@ -19,15 +18,13 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import ModelVersion, RegisteredModel
+from apps.experiments.pages import commands
 from apps.experiments.pages.forms import AliasForm
 from apps.experiments.pages.lists import by_name
 from apps.experiments.pages.panels import prominence
 
 PER_PAGE = 50
 MAX_METRICS = 3
-REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions \\
-  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"project": "{project}", "run_id": "…"}}'"""
 
 
 @page
@@ -39,7 +36,7 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
         "project": project,
         **by_name(request, rows, PER_PAGE),
         "may_change": may(request.principal, project),
-        "command": REGISTER_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+        "command": commands.registering(project),
     }
     return render_page(request, "experiments/models.html", context)
 

@@ -1,10 +1,8 @@
 """The runs of an experiment: the table, some side by side, what is done to chosen ones, and the table as a file."""
 
-import json
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -19,18 +17,13 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import Experiment
-from apps.experiments.pages import panels, tablefile
+from apps.experiments.pages import commands, panels, tablefile
 from apps.experiments.pages.forms import TagForm
 from apps.experiments.services.experiments import DEFAULT_NAME
 from apps.experiments.services.notes import NOTE, editable
 from apps.experiments.services.together import Outcome
 from apps.experiments.states import RunState
 
-LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs \\
-  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"project": "{project}", "experiment": {experiment},
-       "image": "flotilla-examples/digits:1",
-       "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
 ACTS = {"delete": services.delete_runs, "restore": services.restore_runs, "cancel": services.cancel_runs}
 # What was done, and why some runs were left as they are.
 DONE = {
@@ -64,17 +57,10 @@ def _context(
         "states": [*(state.value for state in RunState), panels.DELETED],
         "may_change": panels.may_change(request.principal, experiment),
         "is_default": experiment.name == DEFAULT_NAME,
-        "command": LAUNCH_COMMAND.format(
-            url=settings.PUBLIC_URL, project=project.name, experiment=_quoted(experiment.name)
-        ),
+        "command": commands.launching(experiment),
         "chosen": frozenset(request.POST.getlist("run")),
         "tag_form": tag_form or TagForm(auto_id="tag_%s"),
     }
-
-
-def _quoted(name: str) -> str:
-    """A name in JSON within single quotes of a shell."""
-    return json.dumps(name, ensure_ascii=False).replace("'", r"'\''")
 
 
 @page

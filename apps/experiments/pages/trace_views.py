@@ -1,6 +1,5 @@
 """The traces of an experiment, and one of them."""
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -9,15 +8,9 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.experiments import selectors
 from apps.experiments.models import Trace
-from apps.experiments.pages import panels
+from apps.experiments.pages import commands, panels
 from apps.experiments.pages.panels.traces import STATES
 from apps.experiments.tracking.traces.told import topic_of
-
-TRACE_COMMAND = """export MLFLOW_TRACKING_URI={url}
-export MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
-python -c 'import mlflow; mlflow.set_experiment("{experiment}")
-answer = mlflow.trace(lambda question: "Because.", name="answer")
-answer("Why?")'"""
 
 
 @page
@@ -25,14 +18,13 @@ answer("Why?")'"""
 def listing(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The traces of an experiment."""
     experiment = selectors.experiment(request.principal, name, project=project)
-    command = TRACE_COMMAND.format(url=settings.PUBLIC_URL, project=project.name, experiment=experiment.name)
     context = {
         "project": project,
         "experiment": experiment,
         "topic": topic_of(experiment.pk),
         "traces": panels.TraceList(experiment, request.GET),
         "states": [(state, word) for state, (word, _) in STATES.items()],
-        "command": command,
+        "command": commands.tracing(experiment),
     }
     return render_page(request, "experiments/traces.html", context)
 

@@ -3,7 +3,6 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseBase
@@ -24,17 +23,13 @@ from apps.experiments.files import artifacts
 from apps.experiments.files.downloads import file_response
 from apps.experiments.logs import Choice, choice_of, run_log_part, whose_first
 from apps.experiments.models import Run
-from apps.experiments.pages import panels
+from apps.experiments.pages import commands, panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.pages.lists import by_name
 from apps.experiments.specs import matrix
 from apps.experiments.states import NOT_RUNNING, UNSETTLED, RunKind
 
 PER_PAGE = 50
-LOG_COMMAND = """export MLFLOW_TRACKING_URI={url}
-export MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
-python -c 'import mlflow; mlflow.set_experiment("first")
-mlflow.log_metric("loss", 0.5)'"""
 
 
 @page
@@ -48,7 +43,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         **by_name(request, rows, PER_PAGE),
         **active.aggregate(active=Count("pk"), resting=Count("pk", filter=Q(state__in=NOT_RUNNING))),
         "may_change": may(request.principal, project),
-        "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+        "command": commands.logging(project),
     }
     return render_page(request, "experiments/list.html", context)
 
