@@ -24,6 +24,7 @@ from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, U
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.states import ClusterState
 from apps.core.errors import FlotillaError, Missing, Unavailable
+from apps.core.text.numbers import whole
 from apps.core.text.wording import moment_text
 
 # A header holds a sentence, not the names of forty replicas.
@@ -96,13 +97,12 @@ class LogPart:
 def query_of(parameters: Mapping[str, str]) -> LogQuery:
     """A query out of an address; what makes no sense is left out."""
     after = parameters.get("after", "")
-    seen = parameters.get("seen", "")
     return LogQuery(
         container=parameters.get("container", ""),
         previous=parameters.get("previous") == "1",
         since=parameters.get("since", "") if parameters.get("since", "") in SPANS else "",
         after=after if TIME.match(after) else "",
-        seen=int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 9 else 0,
+        seen=whole(parameters.get("seen", "")) or 0,
         download=parameters.get("download") == "1",
         timestamps=parameters.get("times", "1") != "0",
     )

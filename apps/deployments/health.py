@@ -12,6 +12,7 @@ from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import refusal
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
+from apps.core.text.numbers import whole
 from apps.core.text.wording import duration_text
 from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
@@ -133,10 +134,10 @@ def leaving(pods: Iterable[Mapping[str, Any]]) -> Counter[int]:
     revisions: Counter[int] = Counter()
     for pod in pods:
         metadata = pod.get("metadata") or {}
-        number = str((metadata.get("labels") or {}).get(REVISION, ""))
+        number = whole(str((metadata.get("labels") or {}).get(REVISION, "")))
         has_ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if "deletionTimestamp" in metadata and number.isdecimal() and not has_ended:
-            revisions[int(number)] += 1
+        if "deletionTimestamp" in metadata and number is not None and not has_ended:
+            revisions[number] += 1
     return revisions
 
 

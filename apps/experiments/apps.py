@@ -2,6 +2,8 @@
 
 from django.apps import AppConfig
 
+from apps.core.text.numbers import BIGINT_DIGITS, whole
+
 
 class ExperimentsConfig(AppConfig):
     """Configuration of `apps.experiments`."""
@@ -27,8 +29,8 @@ class ExperimentsConfig(AppConfig):
         from apps.experiments.tracking import packing
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
-            pk = labels[RUN]
-            return [(KIND, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
+            pk = whole(labels[RUN], BIGINT_DIGITS)
+            return [] if pk is None else [(KIND, pk)]
 
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
         work.register(bins.KIND, rounds.purge_due, every=60.0)

@@ -9,6 +9,7 @@ from apps.clusters.logs import LogPart, LogQuery, pod_log
 from apps.clusters.models import Pod
 from apps.clusters.quantities.words import listed
 from apps.core.errors import Missing, Unavailable
+from apps.core.text.numbers import whole
 from apps.core.text.wording import plural
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
@@ -16,7 +17,6 @@ from apps.experiments.states import SETTLED, RunKind
 
 FOLLOW_LINES = 2000
 ELSEWHERE = "Its program runs elsewhere, so Flotilla has no log of it."
-MAX_DIGITS = 6
 _NOT_KEPT = "No log was kept but that of {}"
 
 
@@ -30,9 +30,7 @@ class Choice:
 
 def choice_of(parameters: Mapping[str, str]) -> Choice:
     """The choice in an address. Values that make no sense are left out."""
-    number = parameters.get("attempt", "")
-    usable = number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS
-    return Choice(int(number) if usable else 0, parameters.get("pod", ""))
+    return Choice(whole(parameters.get("attempt", "")) or 0, parameters.get("pod", ""))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.states import Role
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.experiments.decision import DEADLINE, FAILING
 from apps.experiments.models import (
     Attempt,
@@ -174,7 +175,7 @@ def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER, **scope: A
 
 def makers_of_runs(labels: set[str]) -> dict[str, Maker]:
     """The experiments of runs, by the value of the label that their pods carry (the run's id). One query."""
-    ids = [int(label) for label in labels if label.isascii() and label.isdecimal() and len(label) < 19]
+    ids = [pk for label in labels if (pk := whole(label, BIGINT_DIGITS)) is not None]
     rows = Run.objects.filter(pk__in=ids).values_list("pk", "experiment__project__name", "experiment__name")
     return {
         str(pk): Maker(project, name, reverse("experiments:detail", args=[project, name])) for pk, project, name in rows
@@ -257,9 +258,8 @@ def pods_of(target: Run) -> list[Pod]:
 
 def owner_of_pod(pod: Pod) -> Owner | None:
     """The run whose pod this is."""
-    if not (pod.run.isascii() and pod.run.isdecimal() and len(pod.run) < 19):
-        return None
-    owner = runs(pk=int(pod.run)).first()
+    pk = whole(pod.run, BIGINT_DIGITS)
+    owner = runs(pk=pk).first() if pk is not None else None
     if owner is None or owner.experiment.project.name != pod.project:
         return None
     return Owner("Run", str(owner), nav.link("experiments:run", pod.project, owner.uid), owner.experiment.name)
@@ -271,7 +271,7 @@ def overran(pods: Collection[Pod]) -> set[str]:
     for pod in pods:
         by_job.setdefault((pod.cluster_id, pod.namespace, pod.owner_name), set()).add(pod.uid)
     late = Q(reason=DEADLINE) | Q(reason=FAILING, message__contains=OVERRAN)
-    runs_of_pods = {int(pod.run) for pod in pods if pod.run.isascii() and pod.run.isdecimal() and len(pod.run) < 19}
+    runs_of_pods = {pk for pod in pods if (pk := whole(pod.run, BIGINT_DIGITS)) is not None}
     jobs = Attempt.objects.filter(late, run__in=runs_of_pods).values_list("cluster_id", "namespace", "job_name")
     return {uid for job in jobs for uid in by_job.get(job, ())}
 
@@ -330,8 +330,8 @@ def model_version(project: Project, name: str, version: int | str) -> ModelVersi
         model__project=project, model__name=name
     )
     text = str(version)
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        row = rows.filter(version=int(text)).first()
+    if (number := whole(text)) is not None:
+        row = rows.filter(version=number).first()
     elif text.removeprefix("@").lower() == LATEST:
         row = rows.order_by("-version").first()
     else:
@@ -343,9 +343,9 @@ def model_version(project: Project, name: str, version: int | str) -> ModelVersi
 
 def version_numbers(registered: RegisteredModel, text: str) -> list[int]:
     """The number of the model's version that `text` names, if there is one, so that a form may offer it."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        return []
-    return list(registered.versions.filter(version=int(text)).values_list("version", flat=True))
+    number = whole(text)
+    rows = registered.versions.filter(version=number) if number is not None else registered.versions.none()
+    return list(rows.values_list("version", flat=True))
 
 
 def logged_model_of(target: Run, name: str = "") -> LoggedModel | None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from apps.clusters.connect.credentials import IN_CLUSTER
 from apps.clusters.connect.kubeconfig import pem_blocks
 from apps.core.errors import Invalid
+from apps.core.text.numbers import whole
 
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HINT = (
@@ -40,7 +41,7 @@ class InCluster:
 def here() -> InCluster:
     """The connection that the kubelet gave to this pod. Raises Invalid with the reason outside a cluster."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "")
-    if not host or not port.isdecimal():
+    if not host or whole(port) is None:
         raise Invalid(
             "Flotilla does not run in a cluster: KUBERNETES_SERVICE_HOST is not set.", hint=_HINT, field="in_cluster"
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apps.core.text.jsontext import plain
+from apps.core.text.numbers import whole
 
 # The most that is kept of a server's own words: they are stored, shown and logged, and a server may say anything.
 MAX_MESSAGE = 1000
@@ -180,4 +181,5 @@ def _absence(answer: dict[str, Any], reason: str, about: Subject) -> type[KubeEr
 
 def _pause(header: str) -> float | None:
     """Seconds of a Retry-After header; a date, which no API server sends, is as good as none."""
-    return float(header) if header.isascii() and header.isdecimal() and len(header) < 10 else None
+    seconds = whole(header)
+    return None if seconds is None else float(seconds)

@@ -22,6 +22,7 @@ from apps.clusters.observed.status import condition_row, phase_of, pod_status
 from apps.clusters.observed.values import MESSAGE, cut, moment, time_or_none, time_text
 from apps.clusters.quantities.resources import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
 from apps.clusters.why import sidecars
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 Object = Mapping[str, Any]
 Row = dict[str, Any]
@@ -142,8 +143,7 @@ def order_of(version: Any) -> int:
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
     """
-    text = str(version or "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+    return whole(str(version or ""), BIGINT_DIGITS) or 0
 
 
 def event_row(event: Object, now: datetime) -> Row:

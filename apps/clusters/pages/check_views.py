@@ -17,6 +17,7 @@ from apps.clusters.selectors import reports
 from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.text.numbers import whole
 
 # Seconds for which the button waits: a worker may be busy, and a check itself takes 45 s at most.
 PATIENCE = 60
@@ -76,10 +77,10 @@ def _reach(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _asking(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     """Whether the button of `check_again` goes on waiting: until another check is stored, for a minute at most."""
-    seen, at = request.GET.get("seen", ""), request.GET.get("at", "")
-    if not seen or seen != services.stamp(cluster) or not at.isdecimal() or len(at) > 12:
+    seen, at = request.GET.get("seen", ""), whole(request.GET.get("at", ""), 12)
+    if not seen or seen != services.stamp(cluster) or at is None:
         return {}
-    if time.time() - int(at) > PATIENCE:
+    if time.time() - at > PATIENCE:
         return {"error": "No worker has checked it within a minute. Is one running?"}
     return {"asking": urlencode({"seen": seen, "at": at})}
 

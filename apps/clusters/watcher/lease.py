@@ -8,6 +8,7 @@ from pathlib import Path
 from django.db import connection
 
 from apps.clusters.watcher.shares import Member
+from apps.core.text.numbers import whole
 
 
 def holder_name() -> str:
@@ -22,9 +23,10 @@ def is_dead(holder: str) -> bool:
     """Whether `holder` was a process of this machine that has ended; False when that can't be known."""
     machine, _, process = holder.rpartition("/")[0].rpartition("/")
     started = holder.rpartition("/")[2]
-    if machine != _machine() or not process.isdigit() or not started:
+    pid = whole(process)
+    if machine != _machine() or pid is None or not started:
         return False
-    return _started(int(process)) != started
+    return _started(pid) != started
 
 
 def announce(holder: str, limit: int, seconds: float) -> list[Member]:

@@ -12,6 +12,7 @@ from rest_framework.utils.urls import replace_query_param
 from apps.core.database import keyset
 from apps.core.database.keyset import Key, Part
 from apps.core.errors import Invalid
+from apps.core.text.numbers import whole
 
 _KINDS: tuple[tuple[type[Any], type], ...] = (
     (models.DateTimeField, datetime),
@@ -37,9 +38,10 @@ class CursorPage(CursorPagination):
         text = request.query_params.get(self.page_size_query_param, "")
         if not text:
             return self.page_size
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        size = whole(text)
+        if not size:
             raise Invalid(f"limit is a whole number from 1 to {self.max_page_size}.", field=self.page_size_query_param)
-        return min(int(text), self.max_page_size)
+        return min(size, self.max_page_size)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """The parameters in the API's schema, with the bounds of `limit`."""

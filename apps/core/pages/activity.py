@@ -13,13 +13,13 @@ from apps.core.models import AuditEntry
 from apps.core.pages.objects import addresses_of
 from apps.core.text import shellwords
 from apps.core.text.actions import action_text, actions_said
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 A_PAGE = 50
 # Changes that are said beside an entry; the rest is folded.
 SHOWN = 3
 MAX_TEXT = 100
 WORDS_OF_A_SHELL = frozenset({"command", "args"})
-_LARGEST_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Wanted:
             text=query.get("q", "").strip().replace("\0", "")[:MAX_TEXT],
             kind=kind if kind in KINDS else "",
             project=query.get("project", "").replace("\0", "")[:MAX_TEXT],
-            before=_key(query.get("before", "")),
-            after=_key(query.get("after", "")),
+            before=whole(query.get("before", ""), BIGINT_DIGITS),
+            after=whole(query.get("after", ""), BIGINT_DIGITS),
         )
 
 
@@ -164,7 +164,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{name}.")
         else:
             yield name, None if value in ({}, []) else value
-
-
-def _key(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and int(text) <= _LARGEST_KEY else None

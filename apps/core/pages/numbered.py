@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 from apps.core.database.keyset import Page
 from apps.core.errors import Invalid
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 T = TypeVar("T")
-_MAX_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def page_at(wanted: str, size: int, find: Callable[[int, str], Page]) -> tuple[P
     So also where nothing is left behind that place, and where so few rows are before it that they are the first ones.
     """
     number, _, token = wanted.partition(".")
-    usable = number.isascii() and number.isdecimal() and 0 < len(number) <= _MAX_DIGITS
-    if not usable or not token:
+    first = whole(number, BIGINT_DIGITS)
+    if first is None or not token:
         return find(size, ""), 1
     try:
         page = find(size, token)
@@ -95,4 +95,4 @@ def page_at(wanted: str, size: int, find: Callable[[int, str], Page]) -> tuple[P
         return find(size, ""), 1
     if not page.rows or not page.previous:
         return find(size, ""), 1
-    return page, int(number)
+    return page, first

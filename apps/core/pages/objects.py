@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from apps.core.models import AuditEntry
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 Addresses = Callable[[QuerySet[Any]], Iterable[tuple[int, str]]]
 _kinds: dict[str, tuple[type[Model], Addresses]] = {}
@@ -30,8 +31,8 @@ def addresses_of(entries: Iterable[AuditEntry]) -> dict[tuple[str, str], str]:
     """The addresses by the type and id of the entries' objects: a query for each type that has pages."""
     wanted: dict[str, set[int]] = {}
     for entry in entries:
-        if entry.object_id.isascii() and entry.object_id.isdecimal():
-            wanted.setdefault(entry.object_type, set()).add(int(entry.object_id))
+        if (pk := whole(entry.object_id, BIGINT_DIGITS)) is not None:
+            wanted.setdefault(entry.object_type, set()).add(pk)
     known = {}
     for kind in sorted(wanted.keys() & _kinds.keys()):
         model, addresses = _kinds[kind]

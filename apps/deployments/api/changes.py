@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.errors import Invalid
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.rollout.changes import Change, changes_between
 
@@ -59,6 +60,7 @@ class ChangeActions:
 
 def _against(request: Request) -> int | None:
     given = request.query_params.get("against", "")
-    if given and not (given.isascii() and given.isdecimal() and len(given) < 10):
+    number = whole(given)
+    if given and number is None:
         raise Invalid("against is the number of a revision.", field="against")
-    return int(given) if given else None
+    return number

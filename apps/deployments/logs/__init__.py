@@ -17,6 +17,7 @@ from apps.clusters import logs
 from apps.clusters.kube import slots
 from apps.clusters.logs import LogPart, LogQuery
 from apps.clusters.models import Pod
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.logs.merge import Mark, Told, Voice, marked, merged
 from apps.deployments.models import Deployment
@@ -73,7 +74,7 @@ def chosen(deployment: Deployment, revision: str = "", cluster: str = "") -> Cho
     rows = rows.filter(cluster__name=cluster) if cluster else rows
     # Of very many those that are not ready are read first.
     found = list(rows.order_by("ready", "-created_at", "name")[: MOST_REPLICAS + 1])
-    pods = sorted(found[:MOST_REPLICAS], key=lambda pod: (-_number(pod.revision), pod.cluster.name, pod.name))
+    pods = sorted(found[:MOST_REPLICAS], key=lambda pod: (-(whole(pod.revision) or 0), pod.cluster.name, pod.name))
     return Chosen(pods, rows.count() - len(pods) if len(found) > MOST_REPLICAS else 0)
 
 
@@ -176,7 +177,3 @@ def _note(found: Chosen, parts: Mapping[int, LogPart], *, apart: bool) -> str:
     if found.left_out:
         more.append(f"{len(found.pods)} of {len(found.pods) + found.left_out} replicas are read")
     return "; ".join([*said[:NOTES], *more])
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

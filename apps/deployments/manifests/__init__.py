@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.clusters.manifests import REVISION, RUN_AS_USER, base_labels, secure_pod_spec
+from apps.core.text.numbers import whole
 from apps.deployments.manifests import kserve
 from apps.deployments.manifests.modelfiles import Source, folder_of, model_step, name_of
 from apps.deployments.specs import MODEL_VOLUME, RevisionSpec, digest_of
@@ -127,8 +128,7 @@ def asked_of_service(identity: Identity, serving: int, selects: int | None) -> s
 
 def selected_by(service: Mapping[str, Any]) -> int | None:
     """The revision that a Service on the cluster selects; None for all of them."""
-    number = str(((service.get("spec") or {}).get("selector") or {}).get(REVISION, ""))
-    return int(number) if number.isdecimal() else None
+    return whole(str(((service.get("spec") or {}).get("selector") or {}).get(REVISION, "")))
 
 
 def owner_of_service(identity: Identity, service: Mapping[str, Any]) -> int | None:

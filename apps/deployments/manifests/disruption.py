@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import Invalid
+from apps.core.text.numbers import whole
 from apps.deployments.manifests import Identity, asked_of
 from apps.deployments.specs import MAX_REPLICAS, an_object, digest_of, refuse_unknown
 
@@ -77,8 +78,8 @@ def budget_of(identity: Identity, budget: Budget) -> tuple[dict[str, Any], str]:
 def _amount(value: Any, field: str) -> int | str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_REPLICAS:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 6:
-        return _amount(int(value), field)
+    if isinstance(value, str) and (number := whole(value)) is not None:
+        return _amount(number, field)
     if isinstance(value, str) and _PERCENT.match(value):
         return value
     said = f"{field.rpartition('.')[2]} is a number of replicas from 0 to {MAX_REPLICAS}, or a share up to 100%."

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.models import Revision
 from apps.deployments.pages.rows import who
@@ -51,9 +52,7 @@ def changes_of(before: Revision | None, after: Revision) -> Changes:
 def compare(request: PageRequest, project: Project, name: str, revision: int) -> HttpResponse:
     """What a revision changes of the one before it, or of another one."""
     deployment = selectors.deployment(request.principal, name, project=project)
-    given = request.GET.get("against", "")
-    against = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else None
-    before, after = selectors.compared(deployment, revision, against)
+    before, after = selectors.compared(deployment, revision, whole(request.GET.get("against", "")))
     context = {
         "project": project,
         "deployment": deployment,

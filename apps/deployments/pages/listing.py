@@ -15,6 +15,7 @@ from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.commands import posting
 from apps.core.text.names import service_name_from
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.health import WORDS
 from apps.deployments.pages.matrix import matrix_of
@@ -135,12 +136,13 @@ def _deploy_command(project: Project) -> str:
     target = selectors.targets(project=project).order_by("name").first()
     [(value, _)] = selectors.version_choices(project, limit=1) or [("MODEL:VERSION", "")]
     model, _, version = value.rpartition(":")
+    number = whole(version)
     body = {
         "project": project.name,
         "name": service_name_from(model) or "NAME",
         "target": target.name if target else "TARGET",
         "model": model,
-        "version": int(version) if version.isdecimal() else version,
+        "version": version if number is None else number,
         "replicas": 3,
     }
     return posting("deployments", json.dumps(body, indent=2, ensure_ascii=False))

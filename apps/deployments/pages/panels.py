@@ -12,6 +12,7 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
 from apps.core.access import Principal, may
 from apps.core.states import Health
+from apps.core.text.numbers import whole
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Recording, Revision
@@ -60,7 +61,7 @@ class Board(RolloutBoard):
     def pods(self) -> list[Pod]:
         """The observed pods, newest revision first; of very many those that are not well, and the first of the rest."""
         rows = selectors.pods_of(self.deployment).order_by("ready", "name")[:SHOWN_REPLICAS]
-        return sorted(rows, key=lambda pod: (-_number(pod.revision), pod.name))
+        return sorted(rows, key=lambda pod: (-(whole(pod.revision) or 0), pod.name))
 
     @property
     def hidden(self) -> int:
@@ -289,7 +290,3 @@ def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:
         title = f"{row.name} {row.seen.restarted}"
         return Why("Ready", "It is ready again.", title=title, url=row.url, at=row.seen.last_ended_at)
     return None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

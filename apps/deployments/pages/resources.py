@@ -18,6 +18,7 @@ from apps.clusters.models import Pod, Workload
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.states import Health
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.manifests import kserve
 from apps.deployments.models import AppliedObject, Deployment, Placement
@@ -178,6 +179,6 @@ def _hang(deployment: Deployment, resource: Resource, pods: list[Pod]) -> None:
 def _by_kind(resource: Resource) -> tuple[int, Any]:
     """By kind; the newest revision first."""
     order = _ORDER.index(resource.kind) if resource.kind in _ORDER else len(_ORDER)
-    number = resource.name.rpartition("-r")[2]
-    by_revision = resource.kind in ("Deployment", kserve.KIND) and number.isdecimal()
-    return order, -int(number) if by_revision else resource.name
+    number = whole(resource.name.rpartition("-r")[2])
+    by_revision = resource.kind in ("Deployment", kserve.KIND)
+    return order, -number if by_revision and number is not None else resource.name

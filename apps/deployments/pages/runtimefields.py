@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from apps.core.text.numbers import whole
 from apps.deployments.specs import OWN_MODEL_PATH
 
 KSERVE = "kserve"
@@ -64,7 +65,8 @@ class RuntimeFields(forms.Form):
             named = {name: values[name] for name in ("model_format", "serving_runtime") if values[name]}
             said["runtime"] = {"kserve": named}
         if amount := values["max_unavailable"].strip():
-            said["disruption_budget"] = {"max_unavailable": int(amount) if amount.isdecimal() else amount}
+            number = whole(amount)
+            said["disruption_budget"] = {"max_unavailable": amount if number is None else number}
         return said
 
 

@@ -11,6 +11,7 @@ from apps.clusters.kube.errors import NotFound, NotServed
 from apps.clusters.observed.enginehealth import inference_service_health
 from apps.core.errors import Conflict
 from apps.core.states import Health
+from apps.core.text.numbers import whole
 from apps.deployments import manifests
 from apps.deployments.health import ReplicaSeen, observed_revision
 from apps.deployments.manifests import kserve
@@ -97,9 +98,9 @@ def present(client: KubeClient, kind: str, name: str, namespace: str) -> Object 
 
 def _by_revision(objects: list[Object]) -> Iterator[tuple[int, Object]]:
     for obj in objects:
-        number = str((obj["metadata"].get("labels") or {}).get(common.REVISION, ""))
-        if number.isdecimal() and "deletionTimestamp" not in obj["metadata"]:
-            yield int(number), obj
+        number = whole(str((obj["metadata"].get("labels") or {}).get(common.REVISION, "")))
+        if number is not None and "deletionTimestamp" not in obj["metadata"]:
+            yield number, obj
 
 
 def _by_kserve(placement: Placement) -> bool:

@@ -18,6 +18,7 @@ from apps.clusters.services import connect, is_away
 from apps.core.access import Principal, require_role
 from apps.core.errors import FlotillaError
 from apps.core.states import Role
+from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Target
 from apps.deployments.predict.fates import Fate, fate_of_answer, words_of_answer
@@ -108,13 +109,14 @@ def _is_everybodys(latest: looks.Round, places: Sequence[_Place]) -> bool:
 
 def _places(deployment: Deployment) -> tuple[list[_Place], int]:
     """The running replicas that are asked, and how many are left out."""
-    pods = [pod for pod in selectors.pods_of(deployment).filter(phase="Running") if pod.revision.isdecimal()]
-    ports = selectors.ports_of(deployment, {int(pod.revision) for pod in pods})
+    running = selectors.pods_of(deployment).filter(phase="Running")
+    pods = [(number, pod) for pod in running if (number := whole(pod.revision)) is not None]
+    ports = selectors.ports_of(deployment, {number for number, _ in pods})
     targets = {(each.target.cluster_id, each.target.namespace): each.target for each in deployment.places}
     found = [
-        _Place(pod, targets[pod.cluster_id, pod.namespace], ports[int(pod.revision)])
-        for pod in sorted(pods, key=lambda pod: (-int(pod.revision), pod.name))
-        if int(pod.revision) in ports
+        _Place(pod, targets[pod.cluster_id, pod.namespace], ports[number])
+        for number, pod in sorted(pods, key=lambda pair: (-pair[0], pair[1].name))
+        if number in ports
     ]
     return found[:MOST_REPLICAS], max(0, len(found) - MOST_REPLICAS)
 

@@ -15,6 +15,7 @@ from apps.core.database.prepared import FindAll
 from apps.core.errors import Missing
 from apps.core.pages import nav
 from apps.core.states import Health
+from apps.core.text.numbers import whole
 from apps.deployments.health import ReplicaSeen, replica_seen
 from apps.deployments.manifests.kserve import PREDICTOR
 from apps.deployments.models import Deployment, Placement, Revision
@@ -155,7 +156,7 @@ def seen_of(pod: Pod) -> ReplicaSeen:
     """One replica out of its observed row."""
     return replica_seen(
         name=pod.name,
-        revision=int(pod.revision) if pod.revision.isdecimal() else 0,
+        revision=whole(pod.revision) or 0,
         ready=pod.ready,
         health=Health(pod.health),
         reason=pod.reason,

@@ -6,6 +6,7 @@ from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.text.numbers import whole
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.asked import ASK_NOBODY
 from apps.deployments.rollout.figures import Logged
@@ -32,8 +33,8 @@ def revisions_of(of: Deployment) -> QuerySet[Revision]:
 
 def shown_revision(of: Deployment, number: str) -> Revision:
     """The revision that a form was filled in with, else the one that is wanted now. Raises Missing where is none."""
-    known = number.isascii() and number.isdecimal() and len(number) < 10
-    revision = Revision.objects.filter(deployment=of, number=int(number)).first() if known else None
+    known = whole(number)
+    revision = Revision.objects.filter(deployment=of, number=known).first() if known is not None else None
     if revision is not None:
         return revision
     if of.current is None:

@@ -11,6 +11,7 @@ from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import log
 from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
+from apps.core.text.numbers import whole
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.services.common import hold, tell
@@ -45,10 +46,13 @@ class Stood:
     @classmethod
     def parse(cls, text: str) -> "Stood | None":
         """What a form carried; None for nothing. Raises Invalid."""
+        if not text:
+            return None
         rollout, _, step = text.partition(".")
-        if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in (rollout, step or "0") if text):
+        number, at = whole(rollout), whole(step)
+        if number is None or (step and at is None):
             raise Invalid("That is no place where a rollout stands.", field="stood", hint="Load the page again.")
-        return cls(int(rollout), int(step) if step else None) if text else None
+        return cls(number, at)
 
     def check(self, held: Deployment, rollout: Rollout | None) -> None:
         """Raise Conflict where the rollout of a held deployment does not stand there any more."""

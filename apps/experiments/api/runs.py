@@ -14,6 +14,7 @@ from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.transactions import snapshot
 from apps.core.errors import Invalid
 from apps.core.states import Role
+from apps.core.text.numbers import whole
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
 from apps.experiments.api.launching import NewRunSerializer, NewRunsSerializer
@@ -255,10 +256,10 @@ class RunViewSet(Ordered):
     def logs(self, request: Request, run_id: str) -> Response:
         """The end of the log: of the pod while it runs, of what was kept afterwards."""
         run = self._run(run_id)
-        text = request.query_params.get("lines", "200")
-        if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LOG_LINES:
+        lines = whole(request.query_params.get("lines", "200"))
+        if lines is None or not 1 <= lines <= MAX_LOG_LINES:
             raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
-        log = run_log(run, lines=int(text), choice=choice_of(request.query_params))
+        log = run_log(run, lines=lines, choice=choice_of(request.query_params))
         shown = {"log": log.text, "ended": log.ended, "note": log.note, "attempt": log.attempt, "pod": log.pod}
         return Response({"run_id": run.uid, **shown})
 

@@ -15,6 +15,7 @@ from apps.clusters.why.facts import INDEX, NodeFacts
 from apps.clusters.why.holds import suspended
 from apps.clusters.why.result import said, stop
 from apps.clusters.why.runtime import no_sandbox
+from apps.core.text.numbers import whole
 from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS
 from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.code import STEP
@@ -314,8 +315,7 @@ def _scheduled_at(status: Object) -> datetime | None:
 
 def index_of(marks: Mapping[str, Any]) -> int | None:
     """A pod's number among the workers, out of its annotations, or of its labels from Kubernetes 1.28 on."""
-    text = str(marks.get(INDEX, ""))
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else None
+    return whole(str(marks.get(INDEX, "")))
 
 
 def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:

@@ -6,6 +6,7 @@ from apps.core.access import get_scoped, require_role, visible_projects
 from apps.core.database.prepared import FindOne
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.experiments import services
 from apps.experiments.mlflow.wire import Ask, Call, MlflowError
 from apps.experiments.models import Experiment, LoggedModel, Run
@@ -13,7 +14,6 @@ from apps.experiments.tracking.arguments import missing
 
 # Where a client logs that never called `set_experiment`: id 0 is MLflow's default experiment.
 DEFAULT_ID = "0"
-_MAX_ID_DIGITS = 18
 # Experiments that one search may name.
 MAX_SEARCHED = 1000
 
@@ -57,9 +57,10 @@ def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
 
 def number_of(text: str) -> int:
     """The key in an experiment's id. Raises Invalid."""
-    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_ID_DIGITS:
+    number = whole(text, BIGINT_DIGITS)
+    if number is None:
         raise Invalid(f"Invalid experiment ID '{text[:100]}'. Experiment ID must be a valid integer.")
-    return int(text)
+    return number
 
 
 def default_experiment(call: Ask, at_least: Role = Role.VIEWER) -> Experiment:

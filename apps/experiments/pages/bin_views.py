@@ -13,12 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.access import get_scoped, may
 from apps.core.database import keyset
-from apps.core.errors import FlotillaError, Missing
+from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.pages.numbered import NumberedPage, page_at
 from apps.core.states import Role
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.experiments import selectors, services
 from apps.experiments.models import Experiment, Run
 from apps.experiments.purging import binned
@@ -78,20 +79,13 @@ def _context(request: PageRequest, project: Project, form: DaysForm | None = Non
 def put_into(request: PageRequest, project: Project, ident: str) -> HttpResponse:
     """Delete an experiment or a run, so that it lies in the bin."""
     row: Kept
-    if ident.isascii() and ident.isdecimal() and len(ident) < 19:
-        row = get_scoped(
-            Experiment.objects.filter(deleted_at=None),
-            request.principal,
-            Role.DEVELOPER,
-            project=project,
-            pk=int(ident),
-        )
+    if (pk := whole(ident, BIGINT_DIGITS)) is not None:
+        there = Experiment.objects.filter(deleted_at=None)
+        row = get_scoped(there, request.principal, Role.DEVELOPER, project=project, pk=pk)
         services.delete_experiment(principal=request.principal, experiment=row)
         back = redirect("experiments:list", project=project.name)
     else:
-        row = selectors.run(request.principal, ident, Role.DEVELOPER)
-        if row.experiment.project_id != project.pk:
-            raise Missing(f"There is no run {ident!r} in project {project.name}.")
+        row = selectors.run(request.principal, ident, Role.DEVELOPER, experiment__project=project)
         services.delete_run(principal=request.principal, run=row)
         back = redirect("experiments:detail", project=project.name, name=row.experiment.name)
     messages.success(request, f"{row} is in the bin for {binned.policy(project).days} days.")

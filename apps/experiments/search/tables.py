@@ -13,6 +13,7 @@ from django.db.models.functions import Collate, NullIf
 
 from apps.core.database.keyset import Key, Part
 from apps.core.errors import Invalid
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.experiments.models import Experiment, LoggedModel, ModelMetric, ModelVersion, RegisteredModel
 from apps.experiments.search import conditions
 from apps.experiments.search.conditions import TextIn
@@ -186,8 +187,8 @@ def _attribute(comparison: Comparison, table: Table) -> Q:
 def _whole(comparison: Comparison) -> int:
     """A whole number, which may be written in quotes. Raises Invalid."""
     value = comparison.value
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
-        return int(value)
+    if isinstance(value, str) and (number := whole(value, BIGINT_DIGITS)) is not None:
+        return number
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     raise Invalid(f"Invalid filter: {comparison.key[:100]} is compared with a whole number.")
