@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments.mlflow.lookup import active_run, experiment_of
-from apps.experiments.mlflow.traces import own_run
+from apps.experiments.mlflow.traces import body_of_spans, own_run
 from apps.experiments.mlflow.wire import Call, query_of, raw_body
 from apps.experiments.models import Experiment, Run
 from apps.experiments.tracking.traces import otlp, store
@@ -23,7 +23,7 @@ def export(call: Call) -> HttpResponse:
     experiment = _experiment(call, run)
     own_run(call, experiment.pk)
     media_type = headers.get("Content-Type", "")
-    sent = otlp.parsed(otlp.unpacked(_body(call), headers.get("Content-Encoding", "")), media_type)
+    sent = otlp.parsed(otlp.unpacked(body_of_spans(call), headers.get("Content-Encoding", "")), media_type)
     store.append(experiment, sent, run=run, only_of=own)
     traces_logged(experiment)
     content, kind = otlp.answer(sent, media_type)
@@ -45,11 +45,3 @@ def _experiment(call: Call, run: Run | None) -> Experiment:
         f"Which experiment? Send its id in the header {EXPERIMENT_HEADER}, or as ?experiment_id= in the address.",
         hint="OTEL_EXPORTER_OTLP_HEADERS takes it beside Authorization, with a comma between.",
     )
-
-
-def _body(call: Call) -> bytes:
-    """The body as it comes, of which more is taken than of other requests. Raises Invalid."""
-    body = call.request.read(otlp.MAX_BODY_BYTES + 1)
-    if len(body) > otlp.MAX_BODY_BYTES:
-        raise otlp.too_large()
-    return body

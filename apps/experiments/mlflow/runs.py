@@ -26,11 +26,11 @@ from apps.experiments.search import RunSearch
 from apps.experiments.tracking import ingest, pulse
 from apps.experiments.tracking.clock import moment
 from apps.experiments.tracking.permits import Permit
-from apps.experiments.tracking.store import RUN_NAME_TAG, store
+from apps.experiments.tracking.store import store
+from apps.experiments.tracking.tags import RUN_NAME_TAG, USER_TAG
 from apps.experiments.tracking.told import Values, values_of, values_of_runs
 from apps.experiments.tracking.used import Used, used_by
 
-USER_TAG = "mlflow.user"
 _run = FindOne(Run, "id")
 _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 

@@ -8,11 +8,11 @@ import re
 
 from django.http import HttpResponse
 
-from apps.core.errors import Invalid, Missing
+from apps.core.errors import Missing
 from apps.core.states import Role
-from apps.experiments.mlflow.traces import trace_of
+from apps.experiments.mlflow.traces import body_of_spans, trace_of
 from apps.experiments.mlflow.wire import Call
-from apps.experiments.tracking.traces import otlp, spans, store
+from apps.experiments.tracking.traces import spans, store
 from apps.experiments.tracking.traces.told import traces_logged
 
 _PATH = re.compile(r"/*(\d{1,18})/traces/([^/]+)/artifacts/(.+)", re.DOTALL)
@@ -25,13 +25,10 @@ def is_of_trace(path: str) -> bool:
 
 
 def upload(call: Call, path: str) -> None:
-    """Keep the spans of the file. Raises Missing for another file, and Invalid for what is no such file."""
+    """Keep the spans of the file. Raises Missing for another file, Invalid for what is none or too large."""
     trace = trace_of(call, _trace_id(path), Role.DEVELOPER)
     store.check_active(trace.experiment)
-    content = call.request.read(otlp.MAX_BODY_BYTES + 1)
-    if len(content) > otlp.MAX_BODY_BYTES:
-        raise Invalid(f"The spans of a trace have more than {otlp.MAX_BODY_BYTES} bytes.")
-    store.put_file(trace, spans.of_file(content))
+    store.put_file(trace, spans.of_file(body_of_spans(call)))
     traces_logged(trace.experiment)
 
 

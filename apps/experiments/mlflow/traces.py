@@ -18,14 +18,16 @@ from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment
 from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.wire import Ask, Call, MlflowError
 from apps.experiments.models import Run, Trace, TraceRun
-from apps.experiments.models.traces import PREVIEW_LENGTH, TRACE_ID_LENGTH
+from apps.experiments.models.traces import TRACE_ID_LENGTH
 from apps.experiments.search import traces
 from apps.experiments.search.traces import PROMPTS
 from apps.experiments.tracking.arguments import missing, mistyped, wrong
 from apps.experiments.tracking.clock import EPOCH
 from apps.experiments.tracking.ingest import check_key, check_text, cut_text, int64
-from apps.experiments.tracking.traces import store
+from apps.experiments.tracking.tags import SOURCE_RUN
+from apps.experiments.tracking.traces import otlp, store
 from apps.experiments.tracking.traces.spans import STATES, Span, as_proto, loaded
+from apps.experiments.tracking.traces.summary import PREVIEW_LENGTH
 from apps.experiments.tracking.traces.told import traces_logged
 
 MOST_A_PAGE, DEFAULT_PAGE = 500, 100
@@ -43,7 +45,7 @@ def start(call: Call) -> dict[str, Any]:
     place = _object(_object(info, "trace_location"), "mlflow_experiment")
     experiment = experiment_of(replace(call, body=place), Role.DEVELOPER)
     own = own_run(call, experiment.pk)
-    run_uid = _texts(info, "trace_metadata").get(store.SOURCE_RUN)
+    run_uid = _texts(info, "trace_metadata").get(SOURCE_RUN)
     if own is not None and run_uid not in (None, own.uid):
         raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run.")
     trace = store.start(experiment, _info(replace(call, body=info)), only_of=own)
@@ -59,6 +61,14 @@ def own_run(call: Ask, experiment_pk: int | None = None) -> Run | None:
     if experiment_pk not in (None, run.experiment_id):
         raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run and its experiment.")
     return run
+
+
+def body_of_spans(call: Call) -> bytes:
+    """The body as it comes, of which more is taken than of other requests. Raises Invalid."""
+    body = call.request.read(otlp.MAX_BODY_BYTES + 1)
+    if len(body) > otlp.MAX_BODY_BYTES:
+        raise otlp.too_large()
+    return body
 
 
 def _info(said: Call) -> store.Info:

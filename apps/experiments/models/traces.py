@@ -7,9 +7,9 @@ from django.db import models
 
 from apps.core.models import Project
 from apps.experiments.tracking.traces.spans import STATES
+from apps.experiments.tracking.traces.summary import PREVIEW_LENGTH
 
 TRACE_ID_LENGTH = 64
-PREVIEW_LENGTH = 1000
 NAME_LENGTH = 250
 
 

@@ -20,7 +20,7 @@ from apps.experiments.services.placing import room_was_made
 from apps.experiments.specs import Retries, parse_retries
 from apps.experiments.states import ENDED, LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
-from apps.experiments.tracking.store import COMMIT_TAG
+from apps.experiments.tracking.tags import COMMIT_TAG
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from apps.experiments.models import Trace, TraceRun, TraceSpans
 from apps.experiments.search import conditions
 from apps.experiments.search.conditions import TextIn
 from apps.experiments.search.grammar import TRACE_KINDS, Comparison, Ordering, parse_filter, parse_orderings
+from apps.experiments.tracking.tags import SOURCE_RUN
 
 # mlflow/tracing/constant.py: TraceMetadataKey, TraceTagKey.
-SOURCE_RUN, PROMPTS = "mlflow.sourceRun", "mlflow.linkedPrompts"
+PROMPTS = "mlflow.linkedPrompts"
 _PLAIN = "C"
 _TEXTS = {
     "request_id": "uid",

@@ -34,7 +34,7 @@ from apps.experiments.specs.matrix import MAX_RUNS, combinations
 from apps.experiments.specs.places import Anywhere, Placing, parse_anywhere
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
-from apps.experiments.tracking.store import BRANCH_TAG, REPOSITORY_TAG, RUN_NAME_TAG
+from apps.experiments.tracking.tags import BRANCH_TAG, REPOSITORY_TAG, RUN_NAME_TAG
 
 # How often experiments that others make at the same time are looked for again.
 _TRIES = 3

@@ -13,16 +13,17 @@ from apps.core.hints import hint
 from apps.core.states import Role
 from apps.experiments.models import TAG_LENGTH, Experiment, Run, Tag
 from apps.experiments.services.experiments import rename_experiment
-from apps.experiments.services.together import OF_CLIENTS, checked_tag
+from apps.experiments.services.together import checked_tag
 from apps.experiments.services.tracking import update_run
 from apps.experiments.tracking.pulse import run_changed
+from apps.experiments.tracking.tags import OF_PROGRAMS
 
 NOTE = "mlflow.note.content"
 
 
 def editable(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that people write a line each: not those of programs, and none of several lines, which stay."""
-    return {key: text for key, text in tags.items() if not key.startswith(OF_CLIENTS) and len(text.splitlines()) < 2}
+    return {key: text for key, text in tags.items() if not key.startswith(OF_PROGRAMS) and len(text.splitlines()) < 2}
 
 
 @transaction.atomic

@@ -24,10 +24,9 @@ from apps.experiments.services.placing import KIND
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, Binned, RunKind, RunState
 from apps.experiments.tracking.ingest import pair
 from apps.experiments.tracking.pulse import run_changed
+from apps.experiments.tracking.tags import OF_PROGRAMS
 
 MOST_TOGETHER = 500
-# What clients and Flotilla themselves note in tags, such as a run's name, begins so.
-OF_CLIENTS = "mlflow."
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def tag_runs(*, principal: Principal, project: Project, uids: Sequence[str], key
 def checked_tag(key: str, value: str) -> tuple[str, str]:
     """A tag that a person sets. Raises Invalid, also for the names of those that programs set."""
     key, value = key.strip(), value.strip()
-    if key.startswith(OF_CLIENTS):
-        raise Invalid(f"Tags that begin with {OF_CLIENTS!r} are set by programs.", hint="Choose another.", field="key")
+    if key.startswith(OF_PROGRAMS):
+        raise Invalid(f"Tags that begin with {OF_PROGRAMS!r} are set by programs.", hint="Choose another.", field="key")
     try:
         return pair({"key": key, "value": value}, TAG_LENGTH)
     except Invalid as error:

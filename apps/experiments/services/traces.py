@@ -7,7 +7,8 @@ from django.db import transaction
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.states import Role
-from apps.experiments.models import Experiment, Trace, TraceRun, TraceSpans
+from apps.experiments.models import Experiment, Trace
+from apps.experiments.tracking.traces import store
 
 # Of one call: a client that wants more of them gone asks again.
 MOST_AT_ONCE = 50_000
@@ -32,16 +33,12 @@ def delete_traces(
     pks = list(rows.order_by("began", "uid").values_list("pk", flat=True)[: min(most or MOST_AT_ONCE, MOST_AT_ONCE)])
     if not pks:
         return 0
-    # Who writes to a trace holds its row first.
-    pks = list(Trace.objects.select_for_update().filter(pk__in=pks).order_by("uid").values_list("pk", flat=True))
-    for table in (TraceSpans, TraceRun):
-        table._default_manager.filter(trace__in=pks).delete()
-    Trace.objects.filter(pk__in=pks).delete()
+    gone = store.delete(pks)
     audit.record(
         principal=principal,
         action="trace.delete",
         obj=experiment,
         project=experiment.project,
-        after={"traces": len(pks)},
+        after={"traces": gone},
     )
-    return len(pks)
+    return gone

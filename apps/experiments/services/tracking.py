@@ -19,7 +19,8 @@ from apps.experiments.services.experiments import BIN_TOPIC
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
 from apps.experiments.tracking.permits import IF_EXPERIMENT_ACTIVE, Permit
 from apps.experiments.tracking.pulse import run_changed
-from apps.experiments.tracking.store import NAME_LENGTH, RUN_NAME_TAG
+from apps.experiments.tracking.store import NAME_LENGTH
+from apps.experiments.tracking.tags import RUN_NAME_TAG
 
 # The row, its first state and its tags by one statement, and so in one transaction.
 _OPEN = f"""

@@ -15,11 +15,8 @@ from apps.experiments.states import Packing
 from apps.experiments.tracking import measured
 from apps.experiments.tracking.ingest import Batch
 from apps.experiments.tracking.permits import IF_RUN_ACTIVE, Permit
+from apps.experiments.tracking.tags import RUN_NAME_TAG
 
-RUN_NAME_TAG = "mlflow.runName"
-# What MLflow's clients call the code of a run: mlflow/utils/mlflow_tags.py.
-REPOSITORY_TAG, BRANCH_TAG = "mlflow.source.git.repoURL", "mlflow.source.git.branch"
-COMMIT_TAG = "mlflow.source.git.commit"
 NAME_LENGTH = 250
 
 # Arrays are sent as text that is quickly made: keys have no line breaks (`ingest.check_key`).

@@ -2,7 +2,8 @@
 
 from apps.experiments.pages.panels.board import OVERVIEW, TABS, RunBoard, may_change
 from apps.experiments.pages.panels.comparison import Comparison
-from apps.experiments.pages.panels.table import DELETED, RunTable, prominence
+from apps.experiments.pages.panels.keys import prominence
+from apps.experiments.pages.panels.table import DELETED, RunTable
 from apps.experiments.pages.panels.traces import TraceBoard, TraceList
 
 __all__ = [

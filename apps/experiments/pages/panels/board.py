@@ -23,14 +23,15 @@ from apps.experiments.files.filetree import Files, file_trees
 from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run, Tag
 from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
+from apps.experiments.pages.panels.keys import prominence
 from apps.experiments.pages.panels.lineage import Step, lineage_of
-from apps.experiments.pages.panels.table import prominence
 from apps.experiments.pages.waiting import again_since
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.services.notes import NOTE
 from apps.experiments.specs.commands import Command, expanded, of_spec
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
+from apps.experiments.tracking.tags import own_first
 
 # What a client of MLflow logs of its machine begins so.
 SYSTEM = "system/"
@@ -175,7 +176,7 @@ class RunBoard:
     @cached_property
     def metrics(self) -> list[LatestMetric]:
         """The latest values."""
-        return sorted(self.run.latest_metrics.all(), key=lambda metric: prominence(f"metrics.{metric.key}"))
+        return sorted(self.run.latest_metrics.all(), key=lambda metric: prominence(metric.key))
 
     @cached_property
     def charts(self) -> CurveSet:
@@ -220,7 +221,7 @@ class RunBoard:
     def tags(self) -> list[Any]:
         """The tags by name, those of the client's own book-keeping last; the note stands by itself."""
         tags = [tag for tag in self._every_tag if tag.key != NOTE]
-        return sorted(tags, key=lambda tag: (tag.key.startswith("mlflow."), tag.key))
+        return sorted(tags, key=lambda tag: own_first(tag.key))
 
     @cached_property
     def _every_tag(self) -> list[Tag]:

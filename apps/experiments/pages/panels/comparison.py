@@ -13,11 +13,12 @@ from apps.experiments import selectors
 from apps.experiments.models import Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.colours import colour_of
-from apps.experiments.pages.panels.keys import OF_PROGRAMS
-from apps.experiments.pages.panels.table import prominence, unique_names
+from apps.experiments.pages.panels.keys import Kind, keys_in, prominence
+from apps.experiments.pages.panels.table import unique_names
 from apps.experiments.selectors import Logged
 from apps.experiments.states import SETTLED
 from apps.experiments.tracking.curves import Point, curves, grown_keys
+from apps.experiments.tracking.tags import OF_PROGRAMS
 
 MOST_RUNS = 100
 # Each of so many columns links to the page without it, which names all others.
@@ -25,6 +26,7 @@ MOST_LINKS = 20
 # Points of all curves of a chart together.
 CHART_POINTS = 12_000
 FEWEST_POINTS = 40
+SHOWN: tuple[Kind, ...] = ("metrics", "params", "tags")
 VIEWS = {"curves": "Curves", "parallel": "Parallel coordinates", "scatter": "Scatter"}
 MOST_PARAM_AXES, MOST_METRIC_AXES = 5, 3
 
@@ -144,8 +146,8 @@ class Comparison:
     def groups(self) -> list[Group]:
         """Metrics, params and tags, side by side."""
         shown = []
-        for kind in ("metrics", "params", "tags"):
-            keys = {key for logged in self.logged.values() for key in getattr(logged, kind)}
+        for kind in SHOWN:
+            keys = keys_in(self.logged.values(), kind)
             if kind == "tags":
                 keys = {key for key in keys if not key.startswith(OF_PROGRAMS)}
             every = [self._line(kind, key) for key in sorted(keys, key=lambda key: _order(kind, key))]
@@ -185,9 +187,9 @@ class Comparison:
     @cached_property
     def metric_keys(self) -> list[str]:
         """The metrics that can be drawn, those that have grown over steps first, then the most telling."""
-        keys = {key for logged in self.logged.values() for key in logged.metrics}
+        keys = keys_in(self.logged.values(), "metrics")
         grown = grown_keys([run.pk for run in self.runs]) if keys and self.view == "curves" else set()
-        return sorted(keys, key=lambda key: (key not in grown, prominence(f"metrics.{key}")))
+        return sorted(keys, key=lambda key: (key not in grown, prominence(key)))
 
     @cached_property
     def metric(self) -> str:
@@ -222,10 +224,16 @@ class Comparison:
     @cached_property
     def numbers(self) -> list[str]:
         """The columns that are numbers in all runs that have them: differing params, then metrics."""
-        params = {key for logged in self.logged.values() for key in logged.params}
-        told = [f"params.{key}" for key in sorted(params) if self._differing_numbers(f"params.{key}")]
-        metrics = {f"metrics.{key}" for logged in self.logged.values() for key in logged.metrics}
-        return told + sorted(metrics, key=prominence)
+        told = [name for name in self._params if self._differing_numbers(name)]
+        return told + self._metrics
+
+    @cached_property
+    def _params(self) -> list[str]:
+        return [f"params.{key}" for key in sorted(keys_in(self.logged.values(), "params"))]
+
+    @cached_property
+    def _metrics(self) -> list[str]:
+        return [f"metrics.{key}" for key in sorted(keys_in(self.logged.values(), "metrics"), key=prominence)]
 
     def _differing_numbers(self, column: str) -> bool:
         values = [value for value in self._values(column) if value is not None]
@@ -253,10 +261,8 @@ class Comparison:
     @cached_property
     def axes(self) -> list[str]:
         """The axes of the parallel coordinates: params that differ, then the most telling metrics."""
-        params = sorted({key for logged in self.logged.values() for key in logged.params})
-        differ = [f"params.{key}" for key in params if len({*self._values(f"params.{key}")}) > 1]
-        metrics = {f"metrics.{key}" for logged in self.logged.values() for key in logged.metrics}
-        return differ[:MOST_PARAM_AXES] + sorted(metrics, key=prominence)[:MOST_METRIC_AXES]
+        differ = [name for name in self._params if len({*self._values(name)}) > 1]
+        return differ[:MOST_PARAM_AXES] + self._metrics[:MOST_METRIC_AXES]
 
     @cached_property
     def figure(self) -> Any:
@@ -276,4 +282,4 @@ class Comparison:
 
 
 def _order(kind: str, key: str) -> tuple[Any, ...]:
-    return prominence(f"metrics.{key}") if kind == "metrics" else (key,)
+    return prominence(key) if kind == "metrics" else (key,)

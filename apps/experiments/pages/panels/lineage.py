@@ -8,10 +8,9 @@ from django.urls import reverse
 from apps.experiments import selectors
 from apps.experiments.models import LoggedModel, ModelAlias, ModelInput, ModelVersion, Run
 from apps.experiments.registry.served import Serving, serving
+from apps.experiments.tracking.tags import COMMIT_TAG, REPOSITORY_TAG, SOURCE_TAG
 
 MOST = 20
-# The tags in which clients and Flotilla note where the code is from (mlflow/utils/mlflow_tags.py).
-_SOURCE, _REPOSITORY, _COMMIT = "mlflow.source.name", "mlflow.source.git.repoURL", "mlflow.source.git.commit"
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ def _versions(run: Run) -> list[ModelVersion]:
 
 
 def _code(run: Run) -> list[Node]:
-    tags = dict(run.tags.filter(key__in=(_SOURCE, _REPOSITORY, _COMMIT)).values_list("key", "value"))
+    tags = dict(run.tags.filter(key__in=(SOURCE_TAG, REPOSITORY_TAG, COMMIT_TAG)).values_list("key", "value"))
     asked = run.spec.get("git") or {}
-    repository, commit = tags.get(_REPOSITORY) or asked.get("url", ""), tags.get(_COMMIT) or asked.get("ref", "")
+    repository, commit = tags.get(REPOSITORY_TAG) or asked.get("url", ""), tags.get(COMMIT_TAG) or asked.get("ref", "")
     nodes = []
     if repository or commit:
         url = repository if repository.startswith("https://") else ""
         nodes.append(Node(repository or "a repository", commit and f"commit {commit}", url, is_code=True))
-    if tags.get(_SOURCE):
-        nodes.append(Node(tags[_SOURCE], "the program", is_code=True))
+    if tags.get(SOURCE_TAG):
+        nodes.append(Node(tags[SOURCE_TAG], "the program", is_code=True))
     if run.spec.get("image"):
         nodes.append(Node(run.spec["image"], "the image", is_code=True))
     return nodes

@@ -6,15 +6,15 @@ from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import QueryDict
 
 from apps.core.errors import Invalid
 from apps.core.pages.numbered import NumberedPage, page_at
 from apps.experiments import selectors
-from apps.experiments.models import Experiment, Run
+from apps.experiments.models import Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.colours import colour_of
-from apps.experiments.pages.panels.keys import columns_of
+from apps.experiments.pages.panels.keys import columns_of, keys_in, prominence
+from apps.experiments.pages.panels.narrowed import Narrowed
 from apps.experiments.search import RunSearch
 from apps.experiments.selectors import Logged
 from apps.experiments.tracking.curves import Point, curves, grown_keys
@@ -66,13 +66,8 @@ class Row:
         return colour_of(self.run.pk)
 
 
-class RunTable:
+class RunTable(Narrowed):
     """The runs of an experiment, filtered, sorted and cut by what the address says."""
-
-    def __init__(self, experiment: Experiment, query: QueryDict) -> None:
-        self._experiment = experiment
-        self._query = query
-        self.error = ""
 
     @cached_property
     def page(self) -> NumberedPage[Run]:
@@ -142,21 +137,6 @@ class RunTable:
         return [f"attributes.{column} {direction}"] if column else []
 
     @property
-    def filter(self) -> str:
-        """What the runs are filtered by."""
-        return self._query.get("filter", "")
-
-    @property
-    def state(self) -> str:
-        """The state that they are in; "" for any."""
-        return self._query.get("state", "")
-
-    @property
-    def filtered(self) -> bool:
-        """Whether the address narrows the table."""
-        return bool(self.filter or self.state)
-
-    @property
     def kept(self) -> list[tuple[str, str]]:
         """What the address says beside the filter and the columns, for the form of these."""
         own = {"filter", "state", "col", "pin", "part", "page"}
@@ -196,10 +176,10 @@ class RunTable:
         return list(dict.fromkeys([*pinned, *(chosen or self._usual())]))
 
     def _usual(self) -> list[str]:
-        params = sorted({key for logged in self.logged.values() for key in logged.params})
-        metrics = {f"metrics.{key}" for logged in self.logged.values() for key in logged.metrics}
-        differ = [f"params.{key}" for key in params if self._differs(key)]
-        return differ[:MAX_COLUMNS] + sorted(metrics, key=prominence)[:MAX_COLUMNS]
+        logged = self.logged.values()
+        differ = [f"params.{key}" for key in sorted(keys_in(logged, "params")) if self._differs(key)]
+        metrics = [f"metrics.{key}" for key in sorted(keys_in(logged, "metrics"), key=prominence)]
+        return differ[:MAX_COLUMNS] + metrics[:MAX_COLUMNS]
 
     def _differs(self, key: str) -> bool:
         return len({self.logged[run.pk].params.get(key) for run in self.page}) > 1
@@ -227,9 +207,9 @@ class RunTable:
     @cached_property
     def metric_keys(self) -> list[str]:
         """The metrics that can be drawn, those that have grown over steps first, then the most telling."""
-        keys = {key for logged in self.logged.values() for key in logged.metrics}
+        keys = keys_in(self.logged.values(), "metrics")
         grown = grown_keys([run.pk for run in self.page]) if keys else set()
-        return sorted(keys, key=lambda key: (key not in grown, prominence(f"metrics.{key}")))
+        return sorted(keys, key=lambda key: (key not in grown, prominence(key)))
 
     @cached_property
     def metric(self) -> str:
@@ -272,14 +252,6 @@ def unique_names(runs: Iterable[Run]) -> dict[int, str]:
         names[run.pk] = f"{name} {run.uid[:6]}" if name in taken else name
         taken.add(name)
     return names
-
-
-def prominence(column: str) -> tuple[int, str]:
-    """Results before system figures; validation and accuracy before the rest."""
-    key = column.partition(".")[2].lower()
-    if key.startswith("system/"):
-        return (3, key)
-    return (0 if "acc" in key or key.startswith(("val", "test")) else 1 if "loss" in key else 2, key)
 
 
 def _cell(logged: Logged, head: Column) -> Cell:

@@ -12,9 +12,11 @@ from django.http import QueryDict
 from apps.core.database import keyset
 from apps.core.database.keyset import Page
 from apps.core.errors import Invalid, Missing
-from apps.experiments.models import Experiment, Run, Trace, TraceRun
+from apps.experiments.models import Run, Trace, TraceRun
+from apps.experiments.pages.panels.narrowed import Narrowed
 from apps.experiments.search import traces
 from apps.experiments.tracking.clock import EPOCH
+from apps.experiments.tracking.tags import own_first
 from apps.experiments.tracking.traces import store, summary
 from apps.experiments.tracking.traces.spans import Event, Span, loaded
 from apps.experiments.tracking.traces.waterfall import Row, marks, took_text, waterfall, why
@@ -67,13 +69,8 @@ class Shown:
         return summary.usage_in(self.trace.metadata)
 
 
-class TraceList:
+class TraceList(Narrowed):
     """The traces of an experiment, filtered and cut by what the address says."""
-
-    def __init__(self, experiment: Experiment, query: QueryDict) -> None:
-        self._experiment = experiment
-        self._query = query
-        self.error = ""
 
     @cached_property
     def page(self) -> Page:
@@ -96,21 +93,6 @@ class TraceList:
         for link in links.select_related("run").order_by("-run_id"):
             runs.setdefault(link.trace_id, []).append(link.run)
         return [Shown(trace, runs.get(trace.pk, [])) for trace in found]
-
-    @property
-    def filter(self) -> str:
-        """What they are filtered by."""
-        return self._query.get("filter", "")
-
-    @property
-    def state(self) -> str:
-        """The state that they are in; "" for any."""
-        return self._query.get("state", "")
-
-    @property
-    def filtered(self) -> bool:
-        """Whether the address narrows the list."""
-        return bool(self.filter or self.state)
 
     @cached_property
     def any(self) -> bool:
@@ -232,9 +214,9 @@ class TraceBoard(Shown):
     @property
     def tags(self) -> list[tuple[str, str]]:
         """What is known of it by tags, those first that people have set."""
-        return sorted(self.trace.tags.items(), key=lambda pair: (pair[0].startswith("mlflow."), pair))
+        return sorted(self.trace.tags.items(), key=lambda pair: own_first(pair[0]))
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
         """Its metadata likewise."""
-        return sorted(self.trace.metadata.items(), key=lambda pair: (pair[0].startswith("mlflow."), pair))
+        return sorted(self.trace.metadata.items(), key=lambda pair: own_first(pair[0]))

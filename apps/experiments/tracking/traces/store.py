@@ -15,6 +15,7 @@ from apps.core.database.rows import held
 from apps.core.errors import Invalid, Missing, NotAllowed
 from apps.experiments.models import Experiment, Run, Trace, TraceRun, TraceSpans
 from apps.experiments.models.traces import NAME_LENGTH
+from apps.experiments.tracking.tags import OF_PROGRAMS, SOURCE_RUN
 from apps.experiments.tracking.traces import summary
 from apps.experiments.tracking.traces.otlp import Sent
 from apps.experiments.tracking.traces.spans import Span, clean, in_order
@@ -29,8 +30,8 @@ MOST_ROWS = 100
 TAG_LENGTH, KEY_LENGTH = 8000, 250
 # mlflow/tracing/constant.py, mlflow/utils/mlflow_tags.py.
 LOCATION_TAG, ARTIFACTS_TAG, IN_STORE = "mlflow.trace.spansLocation", "mlflow.artifactLocation", "TRACKING_STORE"
-FINALIZED, SOURCE_RUN = "mlflow.trace.infoFinalized", "mlflow.sourceRun"
-_SDK = ("telemetry.sdk.", "mlflow.")
+FINALIZED = "mlflow.trace.infoFinalized"
+_SDK = ("telemetry.sdk.", OF_PROGRAMS)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,17 @@ def put_file(trace: Trace, spans: Sequence[Span]) -> None:
     if new:
         _row(trace, new).save(force_insert=True)
         _write([trace])
+
+
+def delete(pks: Sequence[int]) -> int:
+    """Delete traces with all that hangs on them. Returns how many were there still. Inside a transaction."""
+    # Who writes to a trace holds its row first.
+    rows = Trace.objects.select_for_update().filter(pk__in=pks).order_by("uid")
+    there = list(rows.values_list("pk", flat=True))
+    for table in (TraceSpans, TraceRun):
+        table._default_manager.filter(trace__in=there).delete()
+    Trace.objects.filter(pk__in=there).delete()
+    return len(there)
 
 
 def check_active(experiment: Experiment) -> None:
