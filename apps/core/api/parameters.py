@@ -7,9 +7,16 @@ both look like an answer.
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
 from apps.core.errors import Invalid
+
+# What endpoints of several apps take.
+PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
+NUMBER = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PATH)
+DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 
 # Of each action and method: its parameters with the words that each takes, of which none are told where any is taken.
 _KNOWN: dict[tuple[type, str, str], Mapping[str, tuple[str, ...]]] = {}

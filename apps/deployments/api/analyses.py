@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from apps.deployments.models import AnalysisRun
 from apps.deployments.models.rollouts import ANALYSIS_STATES
-from apps.deployments.rollout.probed import Tally
+from apps.deployments.services.analysing import answers_of
 
 
 class MeasurementSerializer(serializers.Serializer[Any]):
@@ -59,7 +59,7 @@ class AnalysisSerializer(serializers.ModelSerializer[AnalysisRun]):
     @extend_schema_field(AnswersSerializer(many=True))
     def get_answers(self, run: AnalysisRun) -> Any:
         """What was said to each request."""
-        return AnswersSerializer([Tally.from_json(each) for each in run.answers], many=True).data
+        return AnswersSerializer(answers_of(run), many=True).data
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_targets(self, run: AnalysisRun) -> list[str]:

@@ -9,13 +9,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core.api.parameters import NUMBER, PROJECT
 from apps.core.errors import Invalid
 from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.rollout.changes import Change, changes_between
 
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-NUMBER = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PATH)
 AGAINST = OpenApiParameter(
     "against", OpenApiTypes.INT, description="The revision before; what its rollout came from unless given."
 )

@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core.api.parameters import PROJECT
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, KeptLog
-
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 
 
 class KeptLogSerializer(serializers.ModelSerializer[KeptLog]):

@@ -4,23 +4,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.access import Principal
+from apps.core.api.parameters import NUMBER, PROJECT
 from apps.core.api.serializers import Strict
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.api.bodies import PredictSerializer
 from apps.deployments.models import Deployment, Recording
 from apps.deployments.predict.keeping import keep
-
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-NUMBER = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PATH)
 
 
 class RecordingSerializer(serializers.ModelSerializer[Recording]):

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core.api.parameters import PROJECT
 from apps.deployments import services
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.schedule import ScheduleSerializer
-
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 
 
 class ScalingActions:

@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.access import may
+from apps.core.api.parameters import PROJECT
 from apps.core.api.serializers import Strict
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import MetricsSource
-
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 
 
 class MetricsSourceSerializer(serializers.ModelSerializer[MetricsSource]):

@@ -3,21 +3,18 @@
 import json
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
+from apps.core.api.parameters import PROJECT
 from apps.core.api.serializers import Strict
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Target
-
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-
 
 GATEWAY = (
     'Gives weights by an HTTPRoute: {"name": "public", "namespace": "gateways", "section": "https", "hostname": '

@@ -12,6 +12,7 @@ from rest_framework.serializers import Serializer
 from apps.clusters.selectors.explain import sentences_of
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
+from apps.core.api.parameters import DRY_RUN, PROJECT
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.transactions import snapshot
 from apps.core.errors import Missing
@@ -34,8 +35,6 @@ from apps.deployments.rollout.anywhere import Choice
 from apps.deployments.scrape.asking import requests_of
 from apps.deployments.selectors import narrowing
 
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 PREVIEW = OpenApiParameter("preview", OpenApiTypes.BOOL, description="Ask the revision that is looked at first.")
 CURRENT = ("name", "target", "targets", "anywhere", "replicas", "autoscaling", "spread", "schedule", "project")
 ON = "Of one and the same placement, as cluster, target and environment are."

@@ -17,7 +17,6 @@ from apps.clusters import logs
 from apps.clusters.kube import slots
 from apps.clusters.logs import LogPart, LogQuery
 from apps.clusters.models import Pod
-from apps.core.text.numbers import whole
 from apps.deployments import selectors
 from apps.deployments.logs.merge import Mark, Told, Voice, marked, merged
 from apps.deployments.models import Deployment
@@ -74,7 +73,7 @@ def chosen(deployment: Deployment, revision: str = "", cluster: str = "") -> Cho
     rows = rows.filter(cluster__name=cluster) if cluster else rows
     # Of very many those that are not ready are read first.
     found = list(rows.order_by("ready", "-created_at", "name")[: MOST_REPLICAS + 1])
-    pods = sorted(found[:MOST_REPLICAS], key=lambda pod: (-(whole(pod.revision) or 0), pod.cluster.name, pod.name))
+    pods = sorted(found[:MOST_REPLICAS], key=lambda pod: (-selectors.number_of(pod), pod.cluster.name, pod.name))
     return Chosen(pods, rows.count() - len(pods) if len(found) > MOST_REPLICAS else 0)
 
 

@@ -4,6 +4,7 @@ from django.db import models
 from django.utils import timezone
 
 from apps.core.states import Health
+from apps.deployments.specs import ObservedRevision
 
 HEALTHS = [(health.value, health.value) for health in Health]
 # How `scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
@@ -43,6 +44,14 @@ class Observed(models.Model):
     def wanted_replicas(self) -> int:
         """How many replicas are wanted now: by whoever else says how many, where somebody does."""
         return self.desired_replicas if self.scaled_to is None else self.scaled_to
+
+    @property
+    def by_revision(self) -> dict[int, ObservedRevision]:
+        """What was observed of each revision."""
+        return {
+            entry["revision"]: ObservedRevision(entry["wanted"], entry["existing"], entry["ready"])
+            for entry in self.observed
+        }
 
     @property
     def is_autoscaled(self) -> bool:

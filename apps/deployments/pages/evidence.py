@@ -16,6 +16,7 @@ from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.probed import Tally
 from apps.deployments.rollout.scraped import called
 from apps.deployments.rollout.verdicts import Outcome
+from apps.deployments.services.analysing import answers_of, measurements_of
 
 # Rows that stand open, and all that a page holds; REST has the rest.
 FEW_LOOKS, SHOWN_LOOKS = 6, 100
@@ -95,7 +96,7 @@ class AnalysisRow:
     def __init__(self, run: AnalysisRun, step: PlanStep | None, revision: int) -> None:
         self.run, self._step, self.revision = run, step, revision
         self.provider = str(run.asked.get("provider") or Provider.HEALTH)
-        self._seen = [Measurement.from_json(each) for each in run.measurements]
+        self._seen = measurements_of(run)
         self._columns, self._lines = _SHOWN.get(self.provider, _NUMBER)
 
     @property
@@ -175,8 +176,7 @@ class AnalysisRow:
     @cached_property
     def answers(self) -> list[Tally]:
         """What was said to each request, those that tell against the new revision first."""
-        rows = [Tally.from_json(each) for each in self.run.answers]
-        return sorted(rows, key=lambda row: (not row.errors, row.agreed == row.compared))
+        return sorted(answers_of(self.run), key=lambda row: (not row.errors, row.agreed == row.compared))
 
     @property
     def width(self) -> int:

@@ -12,7 +12,6 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
 from apps.core.access import Principal, may
 from apps.core.states import Health
-from apps.core.text.numbers import whole
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Recording, Revision
@@ -61,7 +60,7 @@ class Board(RolloutBoard):
     def pods(self) -> list[Pod]:
         """The observed pods, newest revision first; of very many those that are not well, and the first of the rest."""
         rows = selectors.pods_of(self.deployment).order_by("ready", "name")[:SHOWN_REPLICAS]
-        return sorted(rows, key=lambda pod: (-(whole(pod.revision) or 0), pod.name))
+        return sorted(rows, key=lambda pod: (-selectors.number_of(pod), pod.name))
 
     @property
     def hidden(self) -> int:

@@ -1,13 +1,12 @@
 """How many replicas are ready, in words: those of targets that can be asked, and apart from them what was last seen of
 the others. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apps.deployments.models import Deployment, Placement
 from apps.deployments.models.observed import Observed
 from apps.deployments.rollout.traffic import actual_weight
-from apps.deployments.specs import ObservedRevision
 
 
 @dataclass(frozen=True)
@@ -31,34 +30,37 @@ LAST_SEEN = "when last seen"
 
 def ready_of(deployment: Deployment) -> Ready:
     """The same over all targets."""
-    places = deployment.places
-    lost = [place for place in places if place.is_lost]
-    if lost and len(lost) == len(places):
-        return Ready(_count(places), LAST_SEEN)
+    heard, lost = _heard_and_lost(deployment)
     if not lost:
         return Ready(_count([deployment]), "")
-    where = "a target" if len(lost) == 1 else f"{len(lost)} targets"
-    count = sum(place.ready_replicas for place in lost)
-    return Ready(_count(place for place in places if not place.is_lost), f"{count} on {where} that can't be asked")
+    if not heard:
+        return Ready(_count(lost), LAST_SEEN)
+    return Ready(_count(heard), _apart(sum(place.ready_replicas for place in lost), lost))
 
 
 def ready_of_revision(deployment: Deployment, number: int) -> Ready:
     """The same of one revision, by what was observed of it on each target."""
-    places = deployment.places
-    lost = [place for place in places if place.is_lost]
-    heard = [place for place in places if not place.is_lost]
+    heard, lost = _heard_and_lost(deployment)
     ready, _ = there = _observed(lost, number)
     if not heard:
         return Ready(_of(there), LAST_SEEN)
-    if not any(there):
-        return Ready(_of(_observed(heard, number)), "")
+    return Ready(_of(_observed(heard, number)), _apart(ready, lost) if any(there) else "")
+
+
+def _heard_and_lost(deployment: Deployment) -> tuple[list[Placement], list[Placement]]:
+    """The places that can be asked, and those that can't."""
+    places = deployment.places
+    return [place for place in places if not place.is_lost], [place for place in places if place.is_lost]
+
+
+def _apart(count: int, lost: Sequence[Placement]) -> str:
     where = "a target" if len(lost) == 1 else f"{len(lost)} targets"
-    return Ready(_of(_observed(heard, number)), f"{ready} on {where} that can't be asked")
+    return f"{count} on {where} that can't be asked"
 
 
 def _observed(places: Iterable[Placement], number: int) -> tuple[int, int]:
-    entries = [entry for place in places for entry in place.observed if entry["revision"] == number]
-    return sum(entry["ready"] for entry in entries), sum(entry["wanted"] for entry in entries)
+    seen = [found for place in places if (found := place.by_revision.get(number)) is not None]
+    return sum(each.ready for each in seen), sum(each.wanted for each in seen)
 
 
 def _of(counted: tuple[int, int]) -> str:
@@ -76,16 +78,13 @@ def revision_on(place: Placement) -> str:
     if not place.is_lost:
         return ""
     wanted = {each.number for each in (place.stable, place.coming) if each is not None}
-    left = [entry for entry in place.observed if entry["existing"] and entry["revision"] not in wanted]
-    seen = {
-        entry["revision"]: ObservedRevision(entry["wanted"], entry["existing"], entry["ready"])
-        for entry in place.observed
-    }
+    seen = place.by_revision
     named = []
-    for entry in left:
-        share = actual_weight(seen, entry["revision"], place.had_traffic)
-        had = f" ({share} % of the requests)" if share else ""
-        named.append(f"{entry['existing']} of revision {entry['revision']}{had}")
+    for number, left in seen.items():
+        if left.existing and number not in wanted:
+            share = actual_weight(seen, number, place.had_traffic)
+            had = f" ({share} % of the requests)" if share else ""
+            named.append(f"{left.existing} of revision {number}{had}")
     return f", and {' and '.join(named)} until it is back" if named else ""
 
 

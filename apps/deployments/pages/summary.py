@@ -11,7 +11,6 @@ from apps.deployments.pages.rolling import Step
 from apps.deployments.pages.stepper import percent
 from apps.deployments.pages.waves import Waves
 from apps.deployments.rollout.traffic import actual_weight
-from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import TAKEN_BACK, RolloutState
 
 # So many ways in which targets share out their requests are told one by one.
@@ -75,10 +74,7 @@ def traffic_cell(deployment: Deployment) -> TrafficCell:
 def shares_on(place: Placement, coming: int | None) -> dict[int, int]:
     """The part in percent of the requests that each revision gets on a target, the newest first; none where nobody
     takes any."""
-    seen = {
-        entry["revision"]: ObservedRevision(entry["wanted"], entry["existing"], entry["ready"])
-        for entry in place.observed
-    }
+    seen = place.by_revision
     numbers = sorted({*seen, *([coming] if coming is not None else [])}, reverse=True)
     shares = {number: actual_weight(seen, number, place.had_traffic) or 0 for number in numbers}
     had = {number: share for number, share in shares.items() if share}

@@ -152,11 +152,16 @@ def replicas_of(pods: Iterable[Pod], *, is_late: bool = False) -> list[ReplicaSe
     return [replace(seen, message=why.quoted) if why is not None else seen for seen, why in replicas]
 
 
+def number_of(pod: Pod) -> int:
+    """The number of the revision that a pod is of, by its label; 0 for none."""
+    return whole(pod.revision) or 0
+
+
 def seen_of(pod: Pod) -> ReplicaSeen:
     """One replica out of its observed row."""
     return replica_seen(
         name=pod.name,
-        revision=whole(pod.revision) or 0,
+        revision=number_of(pod),
         ready=pod.ready,
         health=Health(pod.health),
         reason=pod.reason,

@@ -9,10 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
+from apps.core.api.parameters import PROJECT
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
-from apps.experiments.api.runs import ORDERING, PROJECT, Ordered
+from apps.experiments.api.runs import ORDERING, Ordered
 from apps.experiments.models import ModelVersion, RegisteredModel
 from apps.experiments.registry.files import files_of, uri_of
 

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
+from apps.core.api.parameters import DRY_RUN, PROJECT
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.transactions import snapshot
 from apps.core.errors import Invalid
@@ -24,8 +25,6 @@ from apps.experiments.models import Experiment, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import RunKind, RunState
 
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 RUN_FILTERS = [
     PROJECT,
     OpenApiParameter("experiment", OpenApiTypes.STR),
