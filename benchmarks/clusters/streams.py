@@ -36,22 +36,14 @@ SESSIONS = """
 import os, sys
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 import django; django.setup()
-from importlib import import_module
-from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from apps.core.models import Membership, Project, User
-engine = import_module(settings.SESSION_ENGINE)
+from benchmarks.web._session import opened
 keys = []
 projects = [Project.objects.create(name=f"p{n}") for n in range(10)]
 for n in range(10):
     user = User.objects.create(username=f"u{n}")
     Membership.objects.create(project=projects[n], user=user, role="viewer")
-    session = engine.SessionStore()
-    session[SESSION_KEY] = user._meta.pk.value_to_string(user)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save()
-    keys.append(session.session_key)
+    keys.append(opened(user))
 open(sys.argv[1], "w").write(" ".join(keys))
 """
 

@@ -161,7 +161,7 @@ def _compared(name: str, *asked: tuple[Side, dict[str, Any]]) -> Figure:
 def _pages(servers: Servers, ours: Side) -> Iterator[Figure]:
     """What a person waits for: the table of the runs, and some of them compared."""
     file = servers.directory / "session"
-    servers.run("-m", "benchmarks.tracking._session", str(file))
+    servers.run("-m", "benchmarks.web._session", "vera", str(file))
     cookie = {"Cookie": f"sessionid={file.read_text()}"}
     compared = "&".join(f"run={run['info']['run_id']}" for run in _answer(ours, {})["runs"][:COMPARED])
     for name, path, goal in (

@@ -6,7 +6,6 @@ The file gets, as JSON, who may ask: a personal token, a run's token with its ru
 import json
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,23 @@ def main(target: Path) -> None:
     import django
 
     django.setup()
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.db import connection
 
     from apps.core.models import Membership, Project, User
     from apps.core.secrets.tokens import issue_token
     from benchmarks.clusters._rows import Fleet
+    from benchmarks.web._session import opened
 
     Fleet(clusters=CLUSTERS, nodes=3, pods=10, big_nodes=0).fill()
     project, _ = Project.objects.get_or_create(name=PROJECT)
     vera = User.objects.create(username="vera")
     Membership.objects.create(project=project, user=vera, role="developer")
     run = _runs(project)
-    session = import_module(django.conf.settings.SESSION_ENGINE).SessionStore()
-    session[SESSION_KEY] = str(vera.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = vera.get_session_auth_hash()
-    session.save()
     access = {
         "run": run.uid,
         "token": issue_token(name="bench", user=vera)[1],
         "run_token": issue_token(name="run", project=project, run_uid=run.uid)[1],
-        "session": session.session_key,
+        "session": opened(vera),
     }
     with connection.cursor() as cursor:
         # As autovacuum does on a system that has run for a minute.
