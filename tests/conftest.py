@@ -26,7 +26,7 @@ CHROMIUM_FLAGS = [
 ]
 
 # Milliseconds. A page is awaited for as long as a busy machine may need, not for as long as it should take.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=45_000)
 
 emptying.install()
 

@@ -71,7 +71,7 @@ class LocalCluster:
         arguments = ("--data-dir", str(directory), "--port", str(port), *images, *options)
         command = Command("localcluster", (sys.executable, "-m", "localcluster", *arguments), cwd=BASE_DIR)
         made = cls(directory, port, spawn(command, directory / "localcluster.log"), command)
-        wait_for(made._is_up, "the local cluster to listen", timeout=30)
+        wait_for(made._is_up, "the local cluster to listen", timeout=100)
         return made
 
     @classmethod

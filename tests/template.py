@@ -20,7 +20,7 @@ NAME = "flotilla_template"
 # Names the file, where there are several processes.
 ENDED = "FLOTILLA_TESTS_TEMPLATE"
 # Seconds, below what a test may take.
-PATIENCE_S = 100.0
+PATIENCE_S = 200.0
 
 
 def command(port: int, password: str, environment: dict[str, str]) -> Command:

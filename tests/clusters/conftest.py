@@ -70,7 +70,7 @@ def run_route(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def eventually(check: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def eventually(check: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait until `check` is true; fail with `what` when it never is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -44,7 +44,7 @@ def session_state(browser: Browser, live_stack: LiveStack) -> Any:
 def context(browser: Browser, session_state: Any) -> Iterator[BrowserContext]:
     """A signed-in browser window."""
     made = browser.new_context(storage_state=session_state, viewport={"width": 1440, "height": 900})
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(60_000)
     yield made
     made.close()
 

@@ -35,7 +35,7 @@ def web(django_db_setup: None) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: _answers(f"{address}/login/"), "the web process to answer", timeout=30)
+        wait_for(lambda: _answers(f"{address}/login/"), "the web process to answer", timeout=100)
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def open_page(browser: Browser, web: str, person: User) -> Iterator[Opener]:
         options.setdefault("viewport", {"width": 1440, "height": 900})
         context = browser.new_context(base_url=web, **options)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web}])
         page = context.new_page()
         if not expect_errors:
