@@ -9,18 +9,31 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from examples.demo.report import Report
 from examples.demo.serving import deploy
-from examples.demo.training import register, see_the_cluster, train
-from examples.demo.voyage import Voyage
+from examples.demo.training import WISHES, register, see_the_cluster, train
+from examples.demo.voyage import EXPERIMENT, Finished, Voyage
 from tests.stack import LiveStack
 
 SHOTS = Path("test-results")
+
+
+def trained(voyage: Voyage) -> None:
+    """Step 2, unless a main job has trained its models on this stack already, which takes a minute of work."""
+    *good, _ = (name for name, _ in WISHES)
+    ended = {run["name"]: run["run_id"] for run in voyage.list("runs") if run["state"] == "Succeeded"}
+    if not ended.keys() >= set(good):
+        train(voyage)
+        return
+    for name in good:
+        run = voyage.get(f"runs/{ended[name]}")
+        assert run["experiment"] == EXPERIMENT
+        voyage.runs.append(Finished(run["run_id"], name, float(run["metrics"]["accuracy"])))
 
 
 @pytest.fixture(scope="session")
 def voyage(live_stack: LiveStack) -> Voyage:
     """The main job up to the deployment: cluster, runs, version, three replicas."""
     made = Voyage(api=live_stack.api, data_dir=live_stack.data.root, report=Report())
-    for step in (see_the_cluster, train, register, deploy):
+    for step in (see_the_cluster, trained, register, deploy):
         step(made)
     return made
 
