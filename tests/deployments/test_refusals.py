@@ -266,7 +266,7 @@ def test_a_quota_on_pods_is_told_wherever_one_looks_and_passes(fleet: Fleet) -> 
     fleet.until(app, lambda app: said in app.message)
     fleet.until(app, lambda app: app.under_way is not None and app.under_way.state == "Degraded")
     rollout = app.rollouts.get()
-    assert f"made no progress for 1 s: 0 of 1 ready, no earlier replica is left. {said}" in rollout.message
+    assert f"made no progress for 1 s: 0 of 1 ready. {said}" in rollout.message
     api, web = client_of(fleet.root.user), Client()
     web.force_login(fleet.root.user)  # type: ignore[arg-type]
     answer = api.get("/api/v1/deployments/app", {"project": fleet.project.name}).json()

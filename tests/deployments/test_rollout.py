@@ -1,5 +1,6 @@
 """The rolling strategy: tables for what each step does, and properties that hold in every course of events."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,11 @@ from hypothesis import strategies as st
 
 from apps.deployments.reconcile import _ahead
 from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.placement import Wanted
+from apps.deployments.rollout.placement import decide as of_placement
 from apps.deployments.rollout.rolling import RollingSpec, decide
+from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.traffic import Selected, Share
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 from tests.deployments.toycluster import Cluster
@@ -97,6 +102,25 @@ def test_degraded_after_the_deadline_with_the_reason_and_a_way_back() -> None:
     # It goes on trying: as soon as a replica is ready, it moves again.
     moving = decide(spec, status(0, 3, since=timedelta(minutes=3)), {1: Seen(3, 3, 3), 2: Seen(1, 1, 1)}, NOW)
     assert (moving.state, moving.replicas) == (RolloutState.PROGRESSING, {1: 2, 2: 1})
+
+
+@given(
+    st.sampled_from(["rolling", "recreate", "canary", "blue_green", "shadow"]),
+    st.one_of(st.none(), st.builds(Seen, *[st.integers(0, 3)] * 3, fresh=st.booleans(), leaving=st.integers(0, 1))),
+    st.integers(0, 3),
+    st.sampled_from([0, 20]),
+    st.sampled_from([None, Selected(None, NOW), Selected(1, NOW)]),
+)
+@settings(max_examples=200)
+def test_nothing_is_said_of_others_where_a_revision_is_the_first(
+    kind: str, seen: ObservedRevision | None, desired: int, minutes: int, selected: Selected | None
+) -> None:
+    """There never was an earlier one, a stuck one's sentence included."""
+    wanted = Wanted(desired, stable=None, coming=1, share=Share(100))
+    observed = {1: seen} if seen is not None else {}
+    when = status(since=timedelta(minutes=minutes))
+    decision = of_placement(wanted, parse_strategy({"kind": kind}), when, observed, NOW, selected)
+    assert not re.search("earlier|before|other|old", decision.message), decision.message
 
 
 def test_a_replica_that_is_lost_long_after_the_arrival_is_given_its_time() -> None:

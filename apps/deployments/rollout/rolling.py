@@ -156,7 +156,7 @@ def _judge(
         deadline=spec.progress_deadline,
         done=("Complete", _complete(spec)) if is_done else None,
         waiting=_waiting(spec, new, new_ready, old_left, replicas, observed),
-        stuck=f"{new_ready} of {spec.desired} ready, {_still(old_left)}.",
+        stuck=f"{new_ready} of {spec.desired} ready{f', {_still(old_left)}' if old_left else ''}.",
     )
 
 
@@ -183,7 +183,10 @@ def _waiting(
     if new_ready < new.wanted:
         kept = f" {_still(old_left).capitalize()}." if old_left else ""
         return "WaitingForReady", f"{new_ready} of {in_replicas(new.wanted)} of revision {spec.target} ready.{kept}"
-    return "WaitingForOld", f"Revision {spec.target} is ready; {_still(old_left)}."
+    if old_left:
+        return "WaitingForOld", f"Revision {spec.target} is ready; {_still(old_left)}."
+    more = new.existing - new.wanted
+    return "WaitingForSurplus", f"Revision {spec.target} is ready; {in_replicas(more)} more than wanted still to go."
 
 
 def _complete(spec: RollingSpec) -> str:
@@ -193,6 +196,4 @@ def _complete(spec: RollingSpec) -> str:
 
 
 def _still(old_left: int) -> str:
-    if old_left == 0:
-        return "no earlier replica is left"
     return f"{old_left} earlier replica{' is' if old_left == 1 else 's are'} still there"
