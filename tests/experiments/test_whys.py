@@ -14,10 +14,11 @@ from django.utils import timezone
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.why.facts import INDEX
+from apps.core.models import Transition
 from apps.experiments.decision import Facts, decide, see
 from apps.experiments.models import Attempt, Experiment, Run
-from apps.experiments.pages.whys import how_it_failed, whys_of
-from apps.experiments.selectors import newest_attempts
+from apps.experiments.pages.whys import how_it_failed, why_of, whys_of
+from apps.experiments.selectors import attempts_of, newest_attempts
 from apps.experiments.states import RunKind, RunState
 from tests import factories
 from tests.clusters.observed.test_health import CASES
@@ -141,6 +142,38 @@ def test_a_run_whose_job_is_suspended_says_who_resumes_it(
     assert message in page and "a queue such as Kueue does when there is quota" in page
     assert message in page_of(browser, "/p/demo/")
     assert browser.get(f"/api/v1/runs/{run.uid}").json()["message"] == message
+
+
+@pytest.mark.parametrize("ran", [False, True])
+@pytest.mark.parametrize("cause", ["suspended", "unschedulable", "refused", "away"])
+def test_since_when_a_run_waits_is_one_time_on_its_page_and_in_every_list(
+    browser: Client, experiment: Experiment, cluster: Cluster, cause: str, ran: bool
+) -> None:
+    now = timezone.now()
+    fields = {"reason": "Suspended", "message": "Its Job is suspended."} if cause == "suspended" else {}
+    run = launched(experiment, cluster, started_at=now - timedelta(minutes=4) if ran else None, **fields)
+    since = now - timedelta(minutes=2) if ran else run.created_at
+    if ran:
+        moved = Transition.objects.create(
+            object_type="experiments.run", object_id=run.pk, from_state=RunState.RUNNING, to_state=RunState.QUEUED
+        )
+        Transition.objects.filter(pk=moved.pk).update(at=since)
+    if cause == "unschedulable":
+        waiting_pod(run, cluster)
+    elif cause == "refused":
+        refusal(run)
+    elif cause == "away":
+        waiting_pod(run, cluster)
+        Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", message="The API server is silent.")
+        run.refresh_from_db()
+    sight = Visibility(True, frozenset())
+    pods = list(Pod.objects.filter(run=str(run.pk)))
+    alone, listed = why_of(run, attempts_of(run), pods, sight), whys_of([run], sight)[run.pk]
+    assert alone is not None and alone.at == listed.at == since
+    said = f'datetime="{since.isoformat()}" title="{since:%Y-%m-%d %H:%M:%S} UTC" data-tick="since"'
+    assert said in page_of(browser, f"/p/demo/runs/{run.uid}/")
+    # Where its cluster is away the overview tells of the cluster, and of how many runs wait because of it.
+    assert cause == "away" or said in page_of(browser, "/p/demo/")
 
 
 def test_a_pod_elsewhere_that_carries_the_runs_number_explains_nothing(

@@ -17,7 +17,7 @@ from apps.core.pages.overview import Attention, Scope
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
-from apps.experiments.pages.waiting import SINCE, long
+from apps.experiments.pages.waiting import SINCE, long, waiting_since
 from apps.experiments.pages.whys import how_it_failed, last_lines, told, whys_of
 from apps.experiments.states import FAILURES, RunState
 
@@ -121,7 +121,7 @@ def _waiting(scope: Scope) -> list[Attention]:
         if sentence:
             step = why.next_step if why else ""
             pks = tuple(row["some"])
-            since = getattr(run, "since")  # noqa: B009 - annotated above
+            since = waiting_since([run])[run.pk]
             # What waited before for something else does not wait because its cluster is away.
             cause = cause_of(run.cluster) if run.cluster and not row["own"] else ""
             groups.append(_Group(run, state, sentence, since, row["n"], next_step=step, pks=pks, cause=cause))

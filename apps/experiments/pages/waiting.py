@@ -1,5 +1,6 @@
 """Which runs wait, and since when: whatever counts or lists them does it by this."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,9 +30,11 @@ def long() -> Q:
     return Q(state__in=list(NOT_RUNNING), kind=RunKind.LAUNCHED, since__lte=timezone.now() - PATIENCE)
 
 
-def again_since(run: Run) -> datetime | None:
-    """Since when a run waits that has run before; None for one that runs, or that has never run."""
-    if run.started_at is None or run.state not in NOT_RUNNING:
-        return None
-    began = _begun(run.pk).first()
-    return began.at if began is not None else None
+def waiting_since(runs: Iterable[Run]) -> dict[int, datetime]:
+    """Since when each of the runs waits, by primary key, without those that don't. One query, or none where none does,
+    or where the rows know it as `since`."""
+    waits = [run for run in runs if run.state in NOT_RUNNING and run.kind == RunKind.LAUNCHED]
+    known = {run.pk: run.since for run in waits if hasattr(run, "since")}
+    unknown = [run.pk for run in waits if run.pk not in known]
+    asked = Run.objects.filter(pk__in=unknown).annotate(since=SINCE).values_list("pk", "since") if unknown else ()
+    return known | dict(asked)

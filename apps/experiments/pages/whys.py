@@ -21,7 +21,7 @@ from apps.core.states import Health
 from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
 from apps.experiments.decision.workers import of_several
 from apps.experiments.models import Attempt, Run
-from apps.experiments.pages.waiting import again_since
+from apps.experiments.pages.waiting import waiting_since
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
 from apps.experiments.specs import CONTAINER
@@ -37,6 +37,16 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
 
     `attempts` are its own by number, as `selectors.attempts_of` gives them, `pods` its own, the newest first.
     """
+    why = _why_of(run, attempts, pods, sight)
+    return _dated(why, waiting_since([run]).get(run.pk)) if why is not None else None
+
+
+def _dated(why: Why, since: datetime | None) -> Why:
+    """With the time since when its run waits, where it does: one since, wherever it is told."""
+    return replace(why, at=since) if since is not None else why
+
+
+def _why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Visibility) -> Why | None:
     if run.kind != RunKind.LAUNCHED or run.state in {RunState.SUCCEEDED, RunState.CANCELED, RunState.LOST}:
         return None
     last = attempts[-1] if attempts else None
@@ -47,7 +57,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
         # The remains of the pod may tell how it was removed, not why.
         return recorded
-    if why := _held(run, again_since(run) or run.created_at) or _decided(run, last):
+    if why := _held(run) or _decided(run, last):
         return why
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
@@ -65,6 +75,12 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
 def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     """Why each of the runs that are not settled waits, by primary key: as many queries for one as for many."""
     going = [run for run in runs if run.kind == RunKind.LAUNCHED and run.state not in SETTLED]
+    whys = _whys_of(going, sight)
+    since = waiting_since(run for run in going if run.pk in whys)
+    return {pk: _dated(why, since.get(pk)) for pk, why in whys.items()}
+
+
+def _whys_of(going: Sequence[Run], sight: Visibility) -> dict[int, Why]:
     nowhere = {run.pk: homeless for run in going if (homeless := _homeless(run))}
     waiting = [run for run in going if run.cluster_id]
     if not waiting:
@@ -90,9 +106,7 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
         why = whys.get(told_by.uid) if told_by is not None else None
         if why := _of_several(run, attempts.get(run.pk), by_run.get(run.pk, ()), why):
             reasons[run.pk] = why
-    reasons |= {
-        run.pk: why for run in waiting if (why := _held(run, run.created_at) or _decided(run, attempts.get(run.pk)))
-    }
+    reasons |= {run.pk: why for run in waiting if (why := _held(run) or _decided(run, attempts.get(run.pk)))}
     return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
@@ -152,11 +166,11 @@ def _place(last: Attempt | None) -> tuple[int, str, str] | None:
     return (last.cluster_id, last.namespace, last.job_name) if last is not None and last.cluster_id else None
 
 
-def _held(run: Run, since: datetime) -> Why | None:
+def _held(run: Run) -> Why | None:
     """A Job that is suspended: of what it had, nothing explains that it does not go on."""
     if run.reason != "Suspended" or run.state in SETTLED:
         return None
-    return Why("Suspended", run.message, (), RESUME, at=since)
+    return Why("Suspended", run.message, (), RESUME)
 
 
 def _decided(run: Run, last: Attempt | None) -> Why | None:

@@ -25,7 +25,7 @@ from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
 from apps.experiments.pages.panels.keys import prominence
 from apps.experiments.pages.panels.lineage import Step, lineage_of
-from apps.experiments.pages.waiting import again_since
+from apps.experiments.pages.waiting import waiting_since
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.services.notes import NOTE
 from apps.experiments.specs.commands import Command, expanded, of_spec
@@ -133,7 +133,7 @@ class RunBoard:
     @cached_property
     def waits_again(self) -> datetime | None:
         """Since when it waits after it had run; None where it runs, or never ran."""
-        return again_since(self.run) if self.launched else None
+        return waiting_since([self.run]).get(self.run.pk) if self.run.started_at is not None else None
 
     @property
     def silence(self) -> Silence:
