@@ -13,6 +13,7 @@ from apps.clusters.why.admission import refusal
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
 from apps.core.text.numbers import whole
+from apps.core.text.subjects import about
 from apps.core.text.wording import duration_text
 from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
@@ -242,6 +243,7 @@ class Part:
     wanted: int
     ready: int
     observed: Sequence[Mapping[str, int]] = ()
+    cluster: str = ""
 
 
 def verdict_of(parts: Sequence[Part]) -> Verdict:
@@ -260,7 +262,11 @@ def verdict_of(parts: Sequence[Part]) -> Verdict:
         ready, wanted = sum(part.ready for part in awake), sum(part.wanted for part in awake)
         return Verdict(Health.HEALTHY, "AllReady", f"{ready} of {wanted} ready on {len(awake)} targets.")
     more = f" So {'is' if alike == 2 else 'are'} {alike - 1} more of {len(parts)} targets." if alike > 1 else ""
-    return Verdict(worst.verdict.health, worst.verdict.reason, f"{worst.target}: {worst.verdict.message}{more}")
+    return Verdict(
+        worst.verdict.health,
+        worst.verdict.reason,
+        about(worst.target, f"{worst.verdict.message}{more}", at=worst.cluster),
+    )
 
 
 def observed_together(parts: Iterable[Part]) -> list[dict[str, int]]:

@@ -15,6 +15,7 @@ from apps.clusters.states import ClusterState
 from apps.core.pages import nav
 from apps.core.pages.overview import Attention
 from apps.core.text.alike import NAMED, Member, grouped
+from apps.core.text.subjects import about
 
 
 def alike(clusters: Iterable[Cluster]) -> list[list[Cluster]]:
@@ -83,7 +84,7 @@ def _finding(group: Sequence[tuple[Cluster, dict[str, Any]]]) -> Attention:
     (cluster, finding), count = group[0], len(group)
     line = Attention(
         "Warning",
-        f"{cluster.name}: {finding['title']}",
+        about(cluster.name, finding["title"]),
         finding["message"],
         finding["noun"],
         nav.link("clusters:check", cluster.name),

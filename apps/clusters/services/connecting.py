@@ -20,6 +20,7 @@ from apps.clusters.services.asking import look_again
 from apps.core.database.transactions import refuse_open_transaction
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.secrets import crypto
+from apps.core.text.subjects import about
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def own_connection(cluster: Cluster) -> Connection:
     own = incluster.here()
     if own.server != cluster.server or not incluster.same_authority(own.ca, cluster.ca):
         raise Conflict(
-            f"Flotilla no longer runs in the cluster that was registered as {cluster.name}.",
+            f"Cluster {cluster.name} is no longer the one that Flotilla runs in.",
             hint="Register the one that it runs in anew, and this one by kubeconfig.",
         )
     address = addresses.checked_address(own.server, settings.CLUSTER_ALLOWED_NETWORKS)
@@ -135,7 +136,7 @@ def connect(cluster: Cluster) -> KubeClient:
     try:
         client = pool.pooled(cluster.pk, cluster.generation, make)
     except Unreachable as error:
-        raise Unavailable(f"{cluster.name}: {error.message}") from error
+        raise Unavailable(about(cluster.name, error.message)) from error
     client.credential_is_known_to_be_refused(cluster.refuses_us)
     return client
 

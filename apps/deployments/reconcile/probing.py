@@ -18,6 +18,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
+from apps.core.text.subjects import about
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement
 from apps.deployments.predict.examples import example_request
@@ -61,9 +62,9 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> tuple[Measurement, li
             answered: Sequence[Reply | None] = old or [None] * len(new)
             exchanges += [Exchange(*each) for each in zip(questions, new, answered, strict=False)]
         except (KubeError, FlotillaError) as error:
-            silent = f"{place.target.name}: {error.message}"
+            silent = about(place.target.name, error.message, at=place.target.cluster.name)
         except Unheard as why:
-            silent = f"{place.target.name}: {why}"
+            silent = about(place.target.name, str(why))
     # Where the whole rollout is looked at, the earlier revision is gone from those that were promoted.
     measurement = by_probe(run.asked, exchanges, timezone.now(), silent=silent, has_to_compare=run.step is not None)
     # What an interrupted look has found says as little of each request as of all.

@@ -15,6 +15,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
+from apps.core.text.subjects import about
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement
 from apps.deployments.predict.fates import Blame, blame_of_answer, why_unheard
@@ -67,7 +68,7 @@ def _scrape(run: AnalysisRun, places: Sequence[Placement]) -> _Scrape:
         try:
             client = connect(place.target.cluster)
         except FlotillaError as error:
-            found.trouble = f"{place.target.name}: {error.message}"
+            found.trouble = about(place.target.name, error.message, at=place.target.cluster.name)
             continue
         revisions = {"new": run.rollout.to_revision.number, "old": place.stable.number if place.stable else 0}
         at = (place.target.cluster_id, place.target.namespace)

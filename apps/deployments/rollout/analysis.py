@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from apps.core.text.subjects import about
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 
 
@@ -58,7 +59,7 @@ def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, which:
     }
     which = f" ({which})" if which else ""
     away = [each.target for each in seen if not each.reachable]
-    bad = next((f"{each.target}: {each.trouble}" for each in seen if each.trouble), "")
+    bad = next((about(each.target, each.trouble) for each in seen if each.trouble), "")
     if bad:
         return Measurement(now, Outcome.FAILED, bad, value)
     if value["restarts"]:

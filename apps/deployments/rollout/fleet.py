@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
+from apps.core.text.subjects import about
 from apps.deployments.rollout.decisions import sentence
 from apps.deployments.rollout.passages import How, Passage
 from apps.deployments.rollout.plan import PlanStep
@@ -122,7 +123,7 @@ def _trouble(fleet: Fleet) -> str:
     if not bad:
         return ""
     others = f" And {len(bad) - 1} more." if len(bad) > 1 else ""
-    return f"{bad[0].target}: {sentence(bad[0].trouble)}{others}"
+    return about(bad[0].target, f"{sentence(bad[0].trouble)}{others}")
 
 
 def _take_back(fleet: Fleet, verdict: str) -> FleetDecision:

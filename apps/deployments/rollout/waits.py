@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.core.text.subjects import about
 from apps.core.text.wording import duration_text
 from apps.deployments.rollout.decisions import in_words, sentence
 from apps.deployments.rollout.plan import PlanStep
@@ -226,7 +227,7 @@ def refusals_of(seen: Sequence[PlacementSeen]) -> str:
     if not refused:
         return ""
     more = f" So {'does' if len(refused) == 2 else 'do'} {len(refused) - 1} more." if len(refused) > 1 else ""
-    return f"{refused[0].target}: {sentence(refused[0].refused)}{more}"
+    return about(refused[0].target, f"{sentence(refused[0].refused)}{more}")
 
 
 def _away(away: Sequence[PlacementSeen]) -> str:

@@ -19,6 +19,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Health
+from apps.core.text.subjects import about
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.models.observed import Observed
@@ -171,7 +172,7 @@ def first_words(cluster: Cluster) -> dict[str, Any]:
         return {
             "health": Health.UNKNOWN,
             "reason": cluster.reason[:100],
-            "message": f"{cluster.name}: {cluster.message} What was asked for follows when it is back.",
+            "message": about(cluster.name, f"{cluster.message} What was asked for follows when it is back."),
         }
     return {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
 

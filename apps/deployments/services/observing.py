@@ -18,6 +18,7 @@ from apps.core.database.transitions import log
 from apps.core.errors import Invalid
 from apps.core.hints import hint
 from apps.core.states import Health
+from apps.core.text.subjects import about
 from apps.deployments.drift import Difference
 from apps.deployments.health import (
     ReplicaSeen,
@@ -213,7 +214,7 @@ def record_unreachable(placement: Placement, reason: str, message: str) -> None:
     """The cluster does not answer: health is Unknown, and what was seen last stays with its age."""
     since = placement.as_of if placement.observed_at else None
     last = f" What is shown is from {since:%Y-%m-%d %H:%M:%S} UTC." if since else ""
-    _record_trouble(placement, Health.UNKNOWN, reason, f"{placement.target.cluster.name}: {message}{last}")
+    _record_trouble(placement, Health.UNKNOWN, reason, about(placement.target.cluster.name, f"{message}{last}"))
 
 
 def follow_cluster(cluster: Cluster) -> None:
@@ -238,7 +239,7 @@ def follow_cluster(cluster: Cluster) -> None:
             "health": Health.UNKNOWN,
             "health_since": since_it_is(Health.UNKNOWN),
             "reason": cluster.reason[:100],
-            "message": Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
+            "message": Concat(Value(about(cluster.name, cluster.message), TextField()), since),
         }
         Placement.objects.filter(pk__in=[pk for pk, _, _ in places]).update(**words)
         counted = deployments.annotate(count=Count("placements"))

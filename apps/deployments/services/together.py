@@ -59,4 +59,5 @@ def part_of(place: Placement) -> Part:
         wanted=place.wanted_replicas,
         ready=place.ready_replicas,
         observed=place.observed,
+        cluster=place.target.cluster.name,
     )

@@ -3,6 +3,7 @@
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState
+from apps.core.text.subjects import about
 
 AWAY = "ClusterUnreachable"
 DISABLED = "ClusterDisabled"
@@ -14,7 +15,7 @@ def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
         reason = DISABLED
     elif reason != CREDENTIAL_REFUSED:
         reason = AWAY
-    return reason, f"{cluster.name}: {message}"
+    return reason, about(cluster.name, message)
 
 
 def why_away(cluster: Cluster | None) -> tuple[str, str]:

@@ -193,7 +193,7 @@ def test_a_restored_back_up_does_not_take_another_cluster_for_the_registered_one
     assert root("POST", "/home/test").json()["ok"], "a CA that is being rotated is the same cluster"
     (pod / "ca.crt").write_bytes(certificate()[0])
     report = root("POST", "/home/test").json()
-    assert report["reason"] == "CredentialUnusable" and "no longer runs in the cluster" in report["sentence"]
+    assert report["reason"] == "CredentialUnusable" and "is no longer the one" in report["sentence"]
 
 
 def test_a_rotated_authority_is_followed_through_both_of_its_steps(root: Rest, api: FakeApi, pod: Path) -> None:
