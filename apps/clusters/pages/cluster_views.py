@@ -21,8 +21,9 @@ from apps.clusters.selectors import squares
 from apps.clusters.selectors.explain import explain_pods, explain_worst
 from apps.clusters.selectors.pods import PodView, as_squares, others_on, pods_on
 from apps.clusters.selectors.visibility import visibility_of
+from apps.clusters.usage.history import Span
 from apps.clusters.why import Why
-from apps.core.pages import nav
+from apps.core.pages import asked, nav
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.text.wording import moment_text
 
@@ -33,10 +34,22 @@ EVENTS_SHOWN = 8
 HIDDEN_SHOWN = 3
 WHYS_SHOWN = 3
 EVENTS_A_PAGE = 100
+_CLUSTER_TAKES = {
+    **dict.fromkeys(("q", "label", "state", "pod"), asked.TEXT),
+    **dict.fromkeys(("page", "pods"), asked.PAGE),
+    "sort": asked.order(nodes.SORTS),
+    "events": asked.words(["all"]),
+    "span": asked.words(Span),
+}
+_EVENTS_TAKES = {
+    **dict.fromkeys(("reason", "kind", "namespace", "text"), asked.TEXT),
+    "type": asked.words(["Warning"]),
+    "page": asked.PAGE,
+}
 
 
 @require_GET
-@page
+@page(takes=_CLUSTER_TAKES)
 def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     """One cluster: its room, nodes, pods, events, conditions."""
     cluster = selectors.cluster_or_404(request.principal, name)
@@ -70,7 +83,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
 
 
 @require_GET
-@page
+@page(takes={"page": asked.PAGE, "span": asked.words(Span)})
 def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
     """One node: what it has and who asks for it, its pods, conditions, taints, events."""
     cluster = selectors.cluster_or_404(request.principal, name)
@@ -106,7 +119,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
 
 
 @require_GET
-@page
+@page(takes=_EVENTS_TAKES)
 def event_list(request: PageRequest, name: str) -> HttpResponse:
     """The events of a cluster, newest first, by reason, kind, namespace and text."""
     cluster = selectors.cluster_or_404(request.principal, name)

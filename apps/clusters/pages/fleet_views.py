@@ -19,7 +19,7 @@ from apps.clusters.selectors import ClusterRow
 from apps.clusters.selectors.sums import together
 from apps.clusters.selectors.visibility import Visibility, visibility_of
 from apps.clusters.states import ClusterState
-from apps.core.pages import nav
+from apps.core.pages import asked, nav
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.overview import Attention, Capacity
 from apps.core.text.wording import moment_text
@@ -33,8 +33,16 @@ Failing = dict[int, dict[str, int]]
 Unplaced = dict[int, tuple[int, str]]
 
 
+_TAKES = {
+    **dict.fromkeys(("q", "label", "group"), asked.TEXT),
+    "state": asked.words(fleet.SEVERITY),
+    "sort": asked.order(fleet.SORTS),
+    "page": asked.PAGE,
+}
+
+
 @require_GET
-@page
+@page(takes=_TAKES)
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
     everything = list(selectors.clusters(request.principal))

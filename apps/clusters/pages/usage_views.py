@@ -14,7 +14,7 @@ from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, 
 from apps.clusters.usage.history import Curve, Span
 from apps.clusters.usage.spending import By, Period, Spending, spending
 from apps.core.errors import Missing
-from apps.core.pages import nav
+from apps.core.pages import asked, nav
 from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.overview import Capacity, Tile
@@ -25,7 +25,7 @@ _GAPS = {Span.HOUR: 15_000, Span.DAY: 120_000, Span.MONTH: 600_000}
 
 
 @require_GET
-@page
+@page(takes={"by": asked.words(By), "period": asked.words(Period), "project": asked.TEXT, "sort": asked.order(ORDERS)})
 def fleet_usage(request: PageRequest) -> HttpResponse:
     """Owners that ask for much and use little: projects, deployments or experiments, over a day, a week or a month."""
     by, period = _word(By, request, "by", By.PROJECT), _word(Period, request, "period", Period.DAY)

@@ -137,6 +137,14 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
+def is_token(text: str) -> bool:
+    """Whether a text can be a token of any list: not whether it is one of a certain list."""
+    try:
+        return isinstance(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))), list)
+    except (ValueError, RecursionError, binascii.Error):
+        return False
+
+
 def _decoded(token: str, parts: Sequence[Part]) -> Cursor:
     try:
         number, back, *values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))

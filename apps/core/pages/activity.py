@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from apps.core.audit import KINDS
 from apps.core.models import AuditEntry
+from apps.core.pages.asked import NUMBER, TEXT, words
 from apps.core.pages.objects import addresses_of
 from apps.core.text import shellwords
 from apps.core.text.actions import action_text, actions_said
@@ -20,6 +21,7 @@ A_PAGE = 50
 SHOWN = 3
 MAX_TEXT = 100
 WORDS_OF_A_SHELL = frozenset({"command", "args"})
+TAKES = {"q": TEXT, "kind": words(KINDS), "project": TEXT, "before": NUMBER, "after": NUMBER}
 
 
 @dataclass(frozen=True)

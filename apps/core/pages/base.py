@@ -1,7 +1,7 @@
 """The base of every page: somebody is signed in, the project is checked, fragments are parts of the page."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, overload
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from apps.core.access import Principal, principal_of, project_or_404
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.addresses import own_address
 from apps.core.pages.once import once
 from apps.core.states import Role
@@ -38,7 +39,12 @@ View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 def page(view: View[P]) -> Shown: ...
 @overload
 def page(
-    *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = "", acts_once: bool = False
+    *,
+    at_least: Role = Role.VIEWER,
+    writes: Role | None = None,
+    part_of: str = "",
+    acts_once: bool = False,
+    takes: Mapping[str, asked.Takes] | None = None,
 ) -> Callable[[View[P]], Shown]: ...
 def page(
     view: View[P] | None = None,
@@ -47,6 +53,7 @@ def page(
     writes: Role | None = None,
     part_of: str = "",
     acts_once: bool = False,
+    takes: Mapping[str, asked.Takes] | None = None,
 ) -> Any:
     """Decorate a view: sign-in needed; a `project` in the URL is checked with role `at_least`.
 
@@ -54,6 +61,7 @@ def page(
     in place of its name. Who opens a part of a page by its own address is sent to the page: the same address without
     `?part=`, or `part_of`, the name of the URL whose page fetches what this view answers; its parameters are the first
     of the view's own. What it makes would be made twice by a form that is sent twice: `acts_once` prevents that.
+    `takes` are the parameters of its address: what of an address is none of them is left out, and told (`asked`).
     """
 
     def decorate(inner: View[P]) -> Callable[..., HttpResponseBase]:
@@ -72,10 +80,13 @@ def page(
                 needed = at_least if safe else (writes or Role.DEVELOPER)
                 request.project = project_or_404(request.principal, kwargs["project"], needed)
                 kwargs["project"] = request.project
+            if takes is not None and request.method in {"GET", "HEAD"}:
+                asked.read(request, takes)
             if acts_once:
                 return once(request, lambda: inner(request, *args, **kwargs))
             return inner(request, *args, **kwargs)
 
+        wrapped.takes = takes  # type: ignore[attr-defined] # for the test that walks all pages
         return wrapped
 
     return decorate(view) if view is not None else decorate

@@ -20,8 +20,8 @@ from apps.core.access import project_or_404
 from apps.core.api.reference import Reference, reference_of
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
+from apps.core.pages import asked, nav
 from apps.core.pages import gallery as samples
-from apps.core.pages import nav
 from apps.core.pages import overview as gathered
 from apps.core.pages import search as finder
 from apps.core.pages.base import PageRequest, page, render_page
@@ -59,7 +59,7 @@ def rail(request: PageRequest) -> HttpResponse:
     return response
 
 
-@page
+@page(takes={"q": asked.TEXT})
 def search(request: PageRequest) -> HttpResponse:
     """Everything by name: a page, and with `?part=hits` the list below the search box."""
     query = request.GET.get("q", "")[:100]
@@ -74,7 +74,7 @@ def search(request: PageRequest) -> HttpResponse:
     return render_page(request, "core/search.html", context)
 
 
-@page
+@page(takes={"page": asked.PAGE})
 def profile(request: PageRequest) -> HttpResponse:
     """The page of one's own account: name, memberships and API tokens."""
     offered: dict[str, Any] = {

@@ -65,7 +65,7 @@ def home(request: PageRequest) -> HttpResponse:
     return redirect("core:overview", project=current.name)
 
 
-@page
+@page(takes=changes.TAKES)
 def activity(request: PageRequest) -> HttpResponse:
     """The audit trail: a page at a time, by kind, project and text."""
     wanted = changes.Wanted.parse(request.GET)

@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.text.numbers import whole
 from apps.deployments import selectors
@@ -47,7 +48,7 @@ def changes_of(before: Revision | None, after: Revision) -> Changes:
     return Changes(changes_between(before.spec if before else None, after.spec))
 
 
-@page
+@page(takes={"against": asked.NUMBER})
 @require_safe
 def compare(request: PageRequest, project: Project, name: str, revision: int) -> HttpResponse:
     """What a revision changes of the one before it, or of another one."""

@@ -12,6 +12,7 @@ from apps.core.access import may
 from apps.core.database.transactions import snapshot
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
+from apps.core.pages.asked import PAGE, TEXT, words
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.commands import posting
 from apps.core.text.names import service_name_from
@@ -32,6 +33,16 @@ _ROLLOUTS = {
     RolloutState.PAUSED: "Rollout paused",
     RolloutState.DEGRADED: "Rollout degraded",
     RolloutState.ROLLING_BACK: "Rolling back",
+}
+
+
+_TAKES = {
+    **dict.fromkeys(narrowing.NAMES, TEXT),
+    "health": words(WORDS),
+    "rollout": words(narrowing.ROLLOUTS),
+    "strategy": words(narrowing.STRATEGIES),
+    "view": words(["matrix"]),
+    "page": PAGE,
 }
 
 
@@ -67,7 +78,7 @@ class Way:
     count: int
 
 
-@page
+@page(takes=_TAKES)
 @require_safe
 @snapshot()
 def listing(request: PageRequest, project: Project) -> HttpResponse:

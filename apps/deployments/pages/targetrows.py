@@ -1,7 +1,9 @@
 """The lines of the table of targets, and the words in them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from apps.clusters.quantities.sizes import GPU
 from apps.clusters.quantities.words import bare
@@ -77,15 +79,18 @@ def target_rows(project: Project, now: datetime) -> list[TargetRow]:
     return rows
 
 
+# What the table can be sorted by.
+SORTS: Mapping[str, Callable[[TargetRow], Any]] = {
+    "name": lambda row: row.target.name,
+    "cluster": lambda row: row.target.cluster.name,
+    "environment": lambda row: row.target.environment,
+    "deployments": lambda row: row.target.deployment_count,  # type: ignore[attr-defined] # annotated
+}
+
+
 def sorted_rows(rows: list[TargetRow], by: str) -> list[TargetRow]:
     """By a column of the table (`-name`: the other way round); those whose cluster is worst first, unless told."""
-    keys = {
-        "name": lambda row: row.target.name,
-        "cluster": lambda row: row.target.cluster.name,
-        "environment": lambda row: row.target.environment,
-        "deployments": lambda row: row.target.deployment_count,
-    }
-    rows = sorted(rows, key=keys["name"])
-    if by.removeprefix("-") in keys:
-        return sorted(rows, key=keys[by.removeprefix("-")], reverse=by.startswith("-"))
+    rows = sorted(rows, key=SORTS["name"])
+    if by.removeprefix("-") in SORTS:
+        return sorted(rows, key=SORTS[by.removeprefix("-")], reverse=by.startswith("-"))
     return sorted(rows, key=lambda row: _TONES.index(look_of(row.target.cluster.state).tone))

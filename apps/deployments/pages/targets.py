@@ -10,17 +10,18 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.access import may
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.pages.targetforms import AddTargetForm, PolicyForm, TargetForm
-from apps.deployments.pages.targetrows import sorted_rows, target_rows
+from apps.deployments.pages.targetrows import SORTS, sorted_rows, target_rows
 
 PER_PAGE = 50
 
 
-@page
+@page(takes={"q": asked.TEXT, "sort": asked.order(SORTS), "page": asked.PAGE})
 @require_safe
 def targets(request: PageRequest, project: Project) -> HttpResponse:
     """Where deployments may go."""

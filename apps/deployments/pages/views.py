@@ -18,7 +18,7 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.core.database.transactions import snapshot
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
-from apps.core.pages import nav
+from apps.core.pages import asked, nav
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
@@ -39,7 +39,7 @@ from apps.deployments.pages.forms import (
 )
 from apps.deployments.pages.placed import placed_of
 from apps.deployments.pages.refusals import put_refusals
-from apps.deployments.pages.replicas import parse_by
+from apps.deployments.pages.replicas import By, parse_by
 from apps.deployments.pages.rows import event_rows
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
@@ -47,7 +47,7 @@ from apps.deployments.pages.yamlerrors import put_error_at_line
 from apps.deployments.predict import examples
 
 
-@page
+@page(takes={"by": asked.words(By)})
 @require_safe
 @snapshot()
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:

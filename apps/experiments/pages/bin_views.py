@@ -15,6 +15,7 @@ from apps.core.access import get_scoped, may
 from apps.core.database import keyset
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.pages.numbered import NumberedPage, page_at
@@ -42,7 +43,7 @@ class DaysForm(forms.Form):
         self.fields["days"].help_text = f"1 to {settings.BIN_MAX_DAYS}. Empty: {usual}, as the platform says."
 
 
-@page
+@page(takes={"kind": asked.words(LABELS), "page": asked.PLACE})
 @require_safe
 def bin_page(request: PageRequest, project: Project) -> HttpResponse:
     """What of the project is deleted and can be restored."""

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.access import may
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
-from apps.core.pages import nav
+from apps.core.pages import asked, nav
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
@@ -27,7 +27,7 @@ PER_PAGE = 50
 MAX_METRICS = 3
 
 
-@page
+@page(takes={"q": asked.TEXT, "page": asked.PAGE})
 @require_safe
 def models(request: PageRequest, project: Project) -> HttpResponse:
     """The project's registered models."""
@@ -41,7 +41,7 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
     return render_page(request, "experiments/models.html", context)
 
 
-@page
+@page(takes={"page": asked.PAGE})
 @require_safe
 def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One model: its versions with aliases and the metrics of their runs."""

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.errors import FlotillaError, Invalid
 from apps.core.models import Project
+from apps.core.pages.asked import leave_out
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
@@ -34,12 +35,16 @@ DONE = {
 }
 
 
-@page
+@page(takes=panels.TABLE_TAKES)
 @require_safe
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The runs of an experiment: a table of params and metrics, and a metric's curves."""
     experiment = selectors.experiment(request.principal, name, project=project)
-    context = _context(request, experiment, panels.RunTable(experiment, request.GET))
+    table = panels.RunTable(experiment, request.GET)
+    if not request.GET.get("part"):
+        for name, values, known in table.unknown():
+            leave_out(request, name, values, known)
+    context = _context(request, experiment, table)
     return render_page(request, "experiments/detail.html", context)
 
 
@@ -121,7 +126,7 @@ def table_file(request: PageRequest, project: Project) -> HttpResponseBase:
     return response
 
 
-@page
+@page(takes=panels.COMPARISON_TAKES)
 @require_safe
 def compare(request: PageRequest, project: Project) -> HttpResponse:
     """The runs that the address names, side by side."""

@@ -5,6 +5,7 @@ from django.views.decorators.http import require_safe
 
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.experiments import selectors
 from apps.experiments.models import Trace
@@ -13,7 +14,7 @@ from apps.experiments.pages.panels.traces import STATES
 from apps.experiments.tracking.traces.told import topic_of
 
 
-@page
+@page(takes={"filter": asked.TEXT, "state": asked.words(panels.TRACE_STATES), "page": asked.TOKEN})
 @require_safe
 def listing(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The traces of an experiment."""
@@ -29,7 +30,7 @@ def listing(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "experiments/traces.html", context)
 
 
-@page
+@page(takes={"span": asked.TEXT})
 @require_safe
 def trace(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """One trace: its spans as a waterfall, and what one of them says."""

@@ -15,6 +15,7 @@ from apps.clusters.pages.places import places
 from apps.core.access import may
 from apps.core.errors import Conflict, FlotillaError, Missing
 from apps.core.models import Project
+from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
@@ -32,7 +33,7 @@ from apps.experiments.states import NOT_RUNNING, UNSETTLED, RunKind
 PER_PAGE = 50
 
 
-@page
+@page(takes={"q": asked.TEXT, "page": asked.PAGE})
 @require_safe
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's experiments."""

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 
 from apps.core.models import Project
+from apps.core.pages.asked import TEXT, words
 from apps.experiments import selectors
 from apps.experiments.models import Run
 from apps.experiments.pages import charts
@@ -28,6 +29,13 @@ CHART_POINTS = 12_000
 FEWEST_POINTS = 40
 SHOWN: tuple[Kind, ...] = ("metrics", "params", "tags")
 VIEWS = {"curves": "Curves", "parallel": "Parallel coordinates", "scatter": "Scatter"}
+TAKES = {
+    # Which of these there are only the runs tell.
+    **dict.fromkeys(("run", "metric", "x", "y"), TEXT),
+    **dict.fromkeys(("all", "log"), words(["1"])),
+    "chart": words(VIEWS),
+    "over": words(["time"]),
+}
 MOST_PARAM_AXES, MOST_METRIC_AXES = 5, 3
 
 

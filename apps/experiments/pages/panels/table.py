@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from apps.core.errors import Invalid
+from apps.core.pages.asked import PLACE, TEXT, order, words
 from apps.core.pages.numbered import NumberedPage, page_at
 from apps.experiments import selectors
 from apps.experiments.models import Run
@@ -17,6 +18,7 @@ from apps.experiments.pages.panels.keys import columns_of, keys_in, prominence
 from apps.experiments.pages.panels.narrowed import Narrowed
 from apps.experiments.search import RunSearch
 from apps.experiments.selectors import Logged
+from apps.experiments.states import RunState
 from apps.experiments.tracking.curves import Point, curves, grown_keys
 
 PER_PAGE = 50
@@ -26,6 +28,8 @@ CHART_POINTS = 400
 # The state by which the table shows runs that are deleted.
 DELETED = "Deleted"
 KINDS = ("params", "metrics", "tags")
+# The columns that every run has, as the search calls them.
+COLUMNS = {"name": "run_name", "state": "status", "started": "started_at"}
 # So many runs of a file of all of them are held at once.
 AT_ONCE = 500
 
@@ -64,6 +68,21 @@ class Row:
     def colour(self) -> str:
         """The run's own in all charts."""
         return colour_of(self.run.pk)
+
+
+def _is_logged(column: str) -> bool:
+    kind, _, name = column.partition(".")
+    return kind in KINDS and name != "" and "`" not in name
+
+
+TAKES = {
+    "filter": TEXT,
+    "state": words([*RunState, DELETED]),
+    "sort": order(COLUMNS, _is_logged),
+    "page": PLACE,
+    # Which of these there are only the runs tell.
+    **dict.fromkeys(("col", "pin", "metric"), TEXT),
+}
 
 
 class RunTable(Narrowed):
@@ -131,9 +150,9 @@ class RunTable(Narrowed):
         sort = self._query.get("sort", "")
         key, direction = sort.removeprefix("-"), "DESC" if sort.startswith("-") else "ASC"
         kind, _, name = key.partition(".")
-        if kind in KINDS and name and "`" not in name:
+        if _is_logged(key):
             return [f"{kind}.`{name}` {direction}"]
-        column = {"name": "run_name", "state": "status", "started": "started_at"}.get(key)
+        column = COLUMNS.get(key)
         return [f"attributes.{column} {direction}"] if column else []
 
     @property
@@ -167,6 +186,16 @@ class RunTable(Narrowed):
             [name for name in dict.fromkeys(self._query.getlist(key)) if name in known] for key in ("col", "pin")
         )
         return col, pin
+
+    def unknown(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """What the address asks for that no run has logged: the parameter, its unknown values, the known ones."""
+        for key in ("col", "pin"):
+            wrong = [name for name in self._query.getlist(key) if name and name not in self.available]
+            if wrong:
+                yield key, wrong, self.available
+        metric = self._query.get("metric", "")
+        if metric and metric not in self.metric_keys:
+            yield "metric", [metric], self.metric_keys
 
     @cached_property
     def columns(self) -> list[str]:
