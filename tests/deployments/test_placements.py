@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
@@ -21,6 +22,7 @@ from apps.deployments import holdings, services
 from apps.deployments.models import Deployment, Placement, Rollout, Stage, Target
 from apps.deployments.pages.forms import a_canary
 from apps.deployments.pages.rolling import in_a_line
+from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import observing
 from apps.deployments.services.common import KIND, locked
@@ -407,3 +409,26 @@ def test_what_is_told_of_stages_costs_the_same_however_many_there_are(
         assert answer.status_code == 200, answer.json()
         counts.append(sum("SELECT" in query["sql"] and "deployments_target" in query["sql"] for query in queries))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("state", ["Disabled", "Unreachable"])
+def test_a_round_that_comes_late_does_not_call_what_can_no_longer_be_asked_healthy(
+    developer: Principal, root: Principal, demo: Project, cluster: Cluster, state: str
+) -> None:
+    """It was under way when the cluster went away: nobody would take its good word back."""
+    services.create_target(principal=root, project=demo, name="here", cluster="local", environment="production")
+    asked = services.NewDeployment(name="app", targets=["here"], replicas=1, spec=SPEC)
+    app = services.create_deployment(principal=developer, project=demo, asked=asked)
+    arrive(app)
+    assert app.health == "Healthy"
+    Cluster.objects.filter(pk=cluster.pk).update(state=state, reason="Gone", message="It is gone.")
+    cluster.refresh_from_db()
+    observing.follow_cluster(cluster)
+    arrive(app)
+    late = app.placements.get()
+    observing.record_refused(late, None, Refusal("", 403, "Forbidden", "no."), timezone.now())
+    for row in (reread(app), app.placements.get()):
+        assert (row.health, row.reason) == ("Unknown", "Gone")
+    Cluster.objects.filter(pk=cluster.pk).update(state="Healthy")
+    arrive(app)
+    assert app.health == "Healthy"

@@ -73,12 +73,13 @@ class Round:
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
     """Store status, stage and heals of a round that was decided from `placement` as it was read; move its rollout on.
 
-    A wish that came meanwhile gets a round of its own: then nothing is stored of this one.
+    A wish that came meanwhile gets a round of its own: then nothing is stored of this one, nor where the cluster has
+    gone away meanwhile.
     """
     with transaction.atomic():
         deployment = locked(placement.deployment_id)
-        place = _place(deployment, placement)
-        if deployment is None or place is None or place.generation != placement.generation:
+        place = _as_read(deployment, placement)
+        if deployment is None or place is None:
             return
         ready = sum(entry.ready for entry in seen.observed.values())
         desired = placement.desired_replicas if seen.desired is None else seen.desired
@@ -116,6 +117,17 @@ def remember_number(placement: Placement, count: int, scaler: str) -> None:
 def _place(deployment: Deployment | None, placement: Placement) -> Placement | None:
     places = deployment.placements.all() if deployment is not None else ()
     return next((place for place in places if place.pk == placement.pk), None)
+
+
+def _as_read(deployment: Deployment | None, placement: Placement) -> Placement | None:
+    """The placement, while its wish is the one that a round read, and its cluster is there.
+
+    Who was at it while the cluster was disabled, say, comes late: `follow_cluster` has said what is known, and asks for
+    another round when it is back. Till then nobody would take a late good word back.
+    """
+    place = _place(deployment, placement)
+    late = place is None or place.generation != placement.generation or is_away(place.target.cluster)
+    return None if late else place
 
 
 def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> dict[str, Any]:
@@ -266,8 +278,8 @@ def record_refused(placement: Placement, stage: Stage | None, refusal: Refusal, 
     said = told([refusal], placement.target.cluster.name)
     with transaction.atomic():
         deployment = locked(placement.deployment_id)
-        place = _place(deployment, placement)
-        if deployment is None or place is None or place.generation != placement.generation:
+        place = _as_read(deployment, placement)
+        if deployment is None or place is None:
             return
         health = Health.DEGRADED
         words = {"health": health, "reason": refusal.reason[:100], "message": said}

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.db import transaction
 
+from apps.clusters.models import Cluster
+from apps.clusters.selectors import unlisted
 from apps.core.database import prepared, transitions
 from apps.core.database.prepared import FindAll, FindOne
 from apps.core.secrets.tokens import issue_token, restore_tokens, revoke_tokens
@@ -16,6 +18,7 @@ from apps.core.states import Role
 from apps.experiments.decision import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
 from apps.experiments.models import Attempt, Run, Tag
+from apps.experiments.services.away import why_away
 from apps.experiments.services.placing import room_was_made
 from apps.experiments.specs import Retries, parse_retries
 from apps.experiments.states import ENDED, LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
@@ -156,7 +159,20 @@ def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, 
                 setattr(last, name, value)
             _note_commit(case.run, changed.get("pods") or [])
         if _follow(case.run, after, why, now) or changed:
+            _say_away(case.run)
             run_changed(case.run, "overview")
+
+
+def _say_away(run: Run) -> None:
+    """Where the cluster went away while it was asked, `following` has said so of the run: these words are late.
+
+    Read after the run's row is written, which waits for who has said it.
+    """
+    if run.state in SETTLED or run.cluster_id is None:
+        return
+    reason, message = why_away(Cluster.objects.defer(*unlisted()).get(pk=run.cluster_id))
+    if reason:
+        Run.objects.filter(pk=run.pk).update(reason=reason, message=message)
 
 
 def _note_commit(run: Run, pods: list[dict[str, Any]]) -> None:
