@@ -75,7 +75,7 @@ def test_as_many_may_say_nothing_as_their_own_limit_says(
         ([GOOD, Fares("us", reachable=True, wanted=2, ready=2, restarts=1)], BAD, "was restarted once"),
         ([Fares("eu", reachable=True, wanted=2, ready=2, restarts=4)], BAD, "was restarted 3 times"),
         ([Fares("eu", reachable=True, wanted=2, ready=1, restarts=1)], BAD, "1 of 2 replicas"),
-        ([GOOD, Fares("us", reachable=False, wanted=2, ready=2, restarts=0)], SILENT, "us can't be reached"),
+        ([GOOD, Fares("us", reachable=False, wanted=2, ready=2, restarts=0)], SILENT, "us can't be asked"),
         (
             [GOOD, Fares("us", reachable=True, wanted=1, ready=0, restarts=0, trouble="It crashes.")],
             BAD,

@@ -474,7 +474,7 @@ def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_i
         fleet.round(app)
         rollout.refresh_from_db()
         assert (rollout.state, rollout.reason) == ("Progressing", "ClusterAway")
-        assert "there can't be reached" in rollout.message
+        assert "there can't be asked" in rollout.message
         services.abort(principal=fleet.root, deployment=app)
         fleet.until(app, lambda _: Rollout.objects.get(pk=rollout.pk).ended_at is not None)
         rollout.refresh_from_db()

@@ -81,7 +81,7 @@ def test_a_rollout_whose_only_cluster_is_away_says_that_and_not_what_it_said_bef
     Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
     rollouts.tick(digits.pk)
     rollout.refresh_from_db()
-    said = "local-production can't be reached: the rollout waits until it is back."
+    said = "local-production can't be asked: the rollout waits until it is back."
     assert (rollout.state, rollout.reason, rollout.message) == (RolloutState.PROGRESSING, "ClusterAway", said)
 
 

@@ -55,10 +55,10 @@ def test_an_unreachable_cluster_comes_first_and_counts(client: Client, project: 
     assert "demo-cluster can't be reached" in part
     assert "Connection refused." in part
     assert "Three things need you" in client.get("/p/demo/?part=verdict").content.decode()
-    assert "What is shown of it is as of then." in part
+    assert "What is shown of it is as it was last seen." in part
     Cluster.objects.update(last_seen_at=None)
     part = text_of(client.get("/p/demo/?part=attention").content.decode())
-    assert "Connection refused. Nothing of it was ever seen." in part and "as of then" not in part
+    assert "Connection refused. Nothing of it was ever seen." in part and "last seen" not in part
     factories.cluster("another", nodes=0, state="Unreachable", message="Connection refused.")
     Cluster.objects.update(last_seen_at=None)
     part = text_of(client.get("/p/demo/?part=attention").content.decode())

@@ -33,6 +33,7 @@ class Condition:
     message: str
 
 
+KINDS = ("Reachable", "Authorized", "Synced", "NodesReady", "Stable")
 # Of a credential that nothing has answered to yet.
 UNTRIED = Condition("Authorized", "Unknown", "Connecting", "The credential is being tried.")
 _DOUBTED = replace(
@@ -43,7 +44,10 @@ _DOUBTED = replace(
 
 
 def conditions(seen: Observation) -> list[Condition]:
-    """The conditions, most fundamental first. Of a cluster that can't be reached only that is known."""
+    """The conditions, most fundamental first. Of a cluster that can't be reached only that is known,
+    and nothing of one that nobody watches."""
+    if not seen.enabled:
+        return [Condition(kind, "Unknown", "Disabled", "Not known while the cluster is disabled.") for kind in KINDS]
     reachable = _reachable(seen)
     others = [_authorized(seen), _synced(seen), _nodes_ready(seen), _stable(seen)]
     if reachable.status == "False":

@@ -30,14 +30,11 @@ def unwell(group: Sequence[Cluster]) -> Attention:
     name = f"{len(group)} clusters" if many else cluster.name
     be = "are" if many else "is"
     url = nav.link("clusters:list") if many else nav.link("clusters:detail", cluster.name)
-    known = any(each.as_of for each in group)
-    them = "them" if many else "it"
-    shown = f"What is shown of {them} is as of then." if known else f"Nothing of {them} was ever seen."
     since = [at for each in group if (at := _since(each))]
     return Attention(
         cluster.state,
         f"{name} can't be reached" if gone else f"{name} {be} degraded",
-        f"{cluster.message} {shown}" if gone else cluster.message,
+        f"{cluster.message} {_shown(group)}" if gone else cluster.message,
         f"cluster {cluster.state.lower()}",
         url,
         min(since, default=None),
@@ -46,6 +43,15 @@ def unwell(group: Sequence[Cluster]) -> Attention:
         members=members(group),
         causes=frozenset(cause for each in group if (cause := cause_of(each))),
     )
+
+
+def _shown(group: Sequence[Cluster]) -> str:
+    """What of clusters that are cut off is shown, if anything was ever seen of them."""
+    unseen, them = sum(each.as_of is None for each in group), "them" if len(group) > 1 else "it"
+    if unseen == len(group):
+        return f"Nothing of {them} was ever seen."
+    shown = f"What is shown of {them} is as it was last seen."
+    return f"{shown} Of {unseen} nothing ever was." if unseen else shown
 
 
 def _since(cluster: Cluster) -> datetime | None:

@@ -154,7 +154,7 @@ def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: b
 
     `known` says whether anything of it was ever seen.
     """
-    rest = "Everything below is as of then." if known else "Nothing of it was ever seen."
+    rest = "Everything below is as it was last seen." if known else "Nothing of it was ever seen."
     if state == ClusterState.UNREACHABLE:
         step = "" if reason in _TELL_THE_STEP else _STEPS.get(reason, _OTHERWISE)
         return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", step)

@@ -8,7 +8,7 @@ from apps.clusters.services.connecting import (
     impossible,
     remember_identity,
 )
-from apps.clusters.services.following import cause_of, follow_state, is_away, silence
+from apps.clusters.services.following import cause_of, follow_state, is_away, silence, why_silent
 from apps.clusters.services.labels import clean_folder, clean_labels
 from apps.clusters.services.lifecycle import (
     accept_identity,
@@ -56,4 +56,5 @@ __all__ = [
     "silence",
     "stamp",
     "update_cluster",
+    "why_silent",
 ]

@@ -38,3 +38,12 @@ def cause_of(cluster: Cluster) -> str:
 def is_away(cluster: Cluster) -> bool:
     """Whether nothing can be had of it now, and why is known: it is disabled, does not answer, or refuses us."""
     return cluster.state in (ClusterState.DISABLED, ClusterState.UNREACHABLE) or cluster.is_locked_out
+
+
+def why_silent(cluster: Cluster) -> str:
+    """The few words for why it can't be asked now, without a full stop; "" while it can."""
+    if not is_away(cluster):
+        return ""
+    if cluster.state == ClusterState.DISABLED:
+        return f"{cluster.name} is disabled"
+    return f"{cluster.name} refuses Flotilla" if cluster.is_locked_out else f"{cluster.name} can't be reached"

@@ -5,10 +5,12 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import ProtectedError
+from django.utils import timezone
 
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.observed.clusterstate import derive
+from apps.clusters.observed.conditions import conditions, merge
 from apps.clusters.observed.observation import Observation
 from apps.clusters.services import dependents
 from apps.clusters.services.asking import CHECK, look_again
@@ -178,13 +180,16 @@ def _one(left: Dependents) -> bool:
 
 def _follow_switch(cluster: Cluster, principal: Principal) -> None:
     """Show at once what follows: of a disabled cluster a watcher writes nothing, of an enabled one within seconds."""
-    state, reason, message = derive(Observation(enabled=cluster.enabled))
+    seen = Observation(enabled=cluster.enabled)
+    state, reason, message = derive(seen)
     if (state == ClusterState.DISABLED) == (cluster.state == ClusterState.DISABLED):
         return
     switched = "Enabled" if cluster.enabled else "Disabled"
     if transitions.advance(cluster, to=state, allowed=MOVES, actor=principal.label, reason=switched):
-        cluster.reason, cluster.message = reason, message
-        Cluster.objects.filter(pk=cluster.pk, state=state).update(reason=reason, message=message)
+        known = merge(cluster.conditions, conditions(seen), timezone.now())
+        cluster.reason, cluster.message, cluster.conditions = reason, message, known
+        words = {"reason": reason, "message": message, "conditions": known}
+        Cluster.objects.filter(pk=cluster.pk, state=state).update(**words)
         follow_state(cluster)
     if not cluster.enabled:
         pool.forget(cluster.pk)

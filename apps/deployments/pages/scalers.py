@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from apps.clusters.quantities.words import plural
-from apps.clusters.services import is_away
+from apps.clusters.services import why_silent
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Placement
 from apps.deployments.scaling import keda, manifest
@@ -97,9 +97,9 @@ def scaler_of(deployment: Deployment) -> Scaler | None:
 
 def _told(place: Placement, seen: dict[str, dict[str, Any]], policy: Autoscaling, rolls: bool, force: InForce) -> Told:
     cluster = place.target.cluster
-    if is_away(cluster):
+    if silent := why_silent(cluster):
         known = _says(place, seen, policy, rolls=False)
-        return Told("Unknown", known.current, None, f"{cluster.name} can't be reached: it scales there by itself.")
+        return Told("Unknown", known.current, None, f"{silent}: it scales there by itself.")
     if force.sleeps and not place.wanted_replicas:
         return Told("Suspended", 0, 0, force.sleeps_until)
     return _says(place, seen, policy, rolls=rolls and place.coming_id is not None)

@@ -44,7 +44,7 @@ def look(run: AnalysisRun, places: Sequence[Placement]) -> tuple[Measurement, li
     deployment = run.rollout.deployment
     away = [place.target.name for place in places if is_away(place.target.cluster)]
     exchanges: list[Exchange] = []
-    silent = f"{', '.join(away)} can't be reached." if away else ""
+    silent = f"{', '.join(away)} can't be asked." if away else ""
     ready = selectors.ready_replicas(deployment)
     given = _questions(run, deployment)
     if given == []:

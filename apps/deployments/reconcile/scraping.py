@@ -63,7 +63,7 @@ def _scrape(run: AnalysisRun, places: Sequence[Placement]) -> _Scrape:
     found, ready = _Scrape(), selectors.ready_replicas(deployment)
     for place in places:
         if is_away(place.target.cluster):
-            found.trouble = f"{place.target.name} can't be reached."
+            found.trouble = f"{place.target.name} can't be asked."
             continue
         try:
             client = connect(place.target.cluster)

@@ -66,7 +66,7 @@ def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, which:
         times = "once" if value["restarts"] == 1 else f"{value['restarts']} times"
         return Measurement(now, Outcome.FAILED, f"A replica of the new revision was restarted {times}{which}.", value)
     if away:
-        return Measurement(now, Outcome.INCONCLUSIVE, f"{', '.join(away)} can't be reached.", value)
+        return Measurement(now, Outcome.INCONCLUSIVE, f"{', '.join(away)} can't be asked.", value)
     if value["ready"] < value["wanted"]:
         short = f"{value['ready']} of {value['wanted']} replicas of the new revision are ready{which}."
         return Measurement(now, Outcome.FAILED, short, value)

@@ -231,7 +231,7 @@ def refusals_of(seen: Sequence[PlacementSeen]) -> str:
 
 
 def _away(away: Sequence[PlacementSeen]) -> str:
-    return f"{names_of(away)} can't be reached"
+    return f"{names_of(away)} can't be asked"
 
 
 def names_of(placements: Sequence[PlacementSeen]) -> str:

@@ -14,7 +14,7 @@ from apps.clusters.kube import slots
 from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError, Unreachable
 from apps.clusters.models import Pod
-from apps.clusters.services import connect, is_away
+from apps.clusters.services import connect, why_silent
 from apps.core.access import Principal, require_role
 from apps.core.errors import FlotillaError
 from apps.core.states import Role
@@ -151,8 +151,8 @@ def _clients(places: Sequence[_Place]) -> dict[int, KubeClient | str]:
     """A client for each cluster, or why there is none."""
     made: dict[int, KubeClient | str] = {}
     for cluster in {place.target.cluster_id: place.target.cluster for place in places}.values():
-        if is_away(cluster):
-            made[cluster.pk] = f"{cluster.name} can't be reached."
+        if silent := why_silent(cluster):
+            made[cluster.pk] = f"{silent}."
             continue
         try:
             made[cluster.pk] = connect(cluster)

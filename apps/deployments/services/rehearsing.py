@@ -11,7 +11,7 @@ from django.db import connection
 
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NamespaceMissing, Unauthorized, Unreachable
-from apps.clusters.services import connection_of, is_away
+from apps.clusters.services import connection_of, why_silent
 from apps.clusters.services.connecting import identity_of
 from apps.core.errors import FlotillaError
 from apps.deployments.models import Target
@@ -64,8 +64,8 @@ def rehearse(
 def client_of(target: Target) -> KubeClient | str:
     """A client for one purpose, or why there is none."""
     cluster = target.cluster
-    if is_away(cluster):
-        return f"{cluster.name} can't be reached."
+    if silent := why_silent(cluster):
+        return f"{silent}."
     try:
         return KubeClient(connection_of(cluster), budget=CLUSTER_SECONDS, identity=identity_of(cluster))
     # Its own errors are of what Flotilla stores of the cluster: a CA that can't be read, say.

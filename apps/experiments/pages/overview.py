@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from apps.clusters.states import ClusterState
+from apps.clusters.services import why_silent
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, objects, search
@@ -113,8 +113,8 @@ def running(scope: Scope) -> list[RunRow]:
 
 def _unheard(run: Run) -> str:
     """Why nobody knows now how a run is; empty where its cluster tells."""
-    if run.cluster is not None and run.cluster.state == ClusterState.UNREACHABLE:
-        return f"{run.cluster.name} can't be reached"
+    if run.cluster is not None and (silent := why_silent(run.cluster)):
+        return silent
     return "its node does not answer" if run.reason == NODE_LOST else ""
 
 

@@ -44,6 +44,12 @@ def test_the_state_follows_from_what_was_seen(seen: Observation, state: ClusterS
     assert derive(seen)[:2] == (state, reason)
 
 
+@pytest.mark.parametrize("seen", [Observation(), WELL, but(failures=9), but(authorized=False)])
+def test_nothing_is_known_of_a_cluster_that_is_disabled(seen: Observation) -> None:
+    told = conditions(replace(seen, enabled=False))
+    assert [(each.type, each.status) for each in told] == [(each.type, "Unknown") for each in conditions(seen)]
+
+
 UNLISTED = {"Node": None, "Pod": None}
 ON_TRIAL = Observation(ever_seen=True, successes=1, authorized=None, doubted=True, streams=UNLISTED, was="Pending")
 REFUSED = "The API server refuses Flotilla's credential. Give the cluster a new credential."

@@ -6,7 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from django.test import Client
 
+from apps.clusters import services
 from apps.clusters.models import Cluster
+from apps.clusters.observed.conditions import conditions, merge
+from apps.clusters.observed.observation import Observation
+from apps.core.access import Principal
 from apps.core.models import Project, User
 from tests import factories
 from tests.clusters import usage_history
@@ -41,6 +45,22 @@ def test_what_was_never_seen_of_a_cluster_is_not_known_at_any_door(root: Client)
         assert untrue not in said, untrue
     Cluster.objects.update(synced_at=at)
     assert root.get("/api/v1/clusters/gke-eu/").json()["nodes"] == 0, "what was seen to be empty is empty"
+
+
+def test_what_was_true_of_a_cluster_until_it_was_disabled_is_said_no_more(root: Client, admin_user: User) -> None:
+    at = datetime.now(UTC)
+    well = merge([], conditions(Observation(ever_seen=True, streams={"Node": ""}, nodes=3, nodes_ready=3)), at)
+    cluster = factories.cluster("gke-eu", conditions=well)
+    assert "The API server answers" in root.get("/clusters/gke-eu/").content.decode()
+    services.update_cluster(principal=Principal(user=admin_user), cluster=cluster, enabled=False)
+    told = root.get("/api/v1/clusters/gke-eu/").json()["conditions"]
+    assert {each["status"] for each in told} == {"Unknown"} and len(told) == 5
+    text = root.get("/clusters/gke-eu/").content.decode()
+    assert "The API server answers" not in text and "Not known while the cluster is disabled." in text
+    assert "Everything below is as it was last seen." in text
+    node = root.get("/clusters/gke-eu/nodes/gke-eu-node-1/").content.decode()
+    assert "gke-eu is disabled: what is shown is as it was last seen" in node and "It takes new pods" not in node
+    assert "all that fit" not in node
 
 
 def test_a_disabled_cluster_is_in_no_sum(root: Client) -> None:
