@@ -215,6 +215,11 @@ class Board(RolloutBoard):
         return ready_of(self.deployment).said()
 
     @property
+    def ready_there(self) -> str:
+        """ "3 of 3 ready on eu"; "2 of 2 ready on 2 clusters; 1 on a target that can't be asked"."""
+        return ready_of(self.deployment).said(f"ready on {self.where}")
+
+    @property
     def model(self) -> str:
         """The current model version."""
         deployment = self.deployment
