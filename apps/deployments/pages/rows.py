@@ -127,9 +127,12 @@ class PlaceRow(NamedTuple):
         return ready_on(self.place)
 
     @property
-    def left(self) -> str:
-        """What is there beside the revision that shall be, where the cluster can't be asked to take it away."""
-        return revision_on(self.place)
+    def revision(self) -> str:
+        """ "1 → 2": the revision that shall be there, the one that comes, and what else is there where the cluster
+        can't be asked to take it away."""
+        place = self.place
+        coming = f" → {place.coming.number}" if self.stage is not None and place.share and place.coming else ""
+        return f"{place.stable.number if place.stable else '–'}{coming}{revision_on(place)}"
 
     @property
     def said(self) -> str:

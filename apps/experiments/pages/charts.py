@@ -1,10 +1,10 @@
 """Figures of metrics: data and meaning only; colours are the theme's, but for those of runs, which are their own."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from apps.core.pages.charts import figure, line, lines
+from apps.core.pages.charts import figure
 from apps.experiments.tracking.curves import Point
 
 # More curves than these have no legend: it would take the place of the chart.
@@ -18,17 +18,6 @@ MAGNITUDES = 100
 def _drawn(points: Sequence[Point]) -> tuple[list[int], list[float | None]]:
     # JSON has no NaN and Infinity; a gap in the line is what they look like anyway.
     return [step for step, _, _ in points], [value if math.isfinite(value) else None for _, _, value in points]
-
-
-def metric_chart(key: str, points: Sequence[Point]) -> Any:
-    """One metric of one run by step. Its name stands above it."""
-    return lines({key: _drawn(points)}, x_title="step")
-
-
-def compare_chart(key: str, runs: Mapping[str, Sequence[Point]], colours: Mapping[str, str]) -> Any:
-    """One metric of several runs, by the runs' names, each in its colour."""
-    traces = [line(name, *_drawn(points), role=colours[name]) for name, points in runs.items()]
-    return figure(*traces, x_title="step", y_title=key)
 
 
 def number_of(value: Any) -> float | None:
@@ -48,21 +37,29 @@ def _plain(traces: list[dict[str, Any]], layout: dict[str, Any], *, many: int = 
     return {"data": traces, "layout": {**usual, "showlegend": few, "hovermode": "closest", **layout}}
 
 
+def metric_chart(key: str, points: Sequence[Point]) -> dict[str, Any]:
+    """One metric of one run by step. Its name stands above it."""
+    return overlaid_chart("", [(key, "series-1", points)])
+
+
 def overlaid_chart(
-    key: str, runs: Sequence[tuple[str, str, Sequence[Point]]], *, over_time: bool, log_y: bool
+    key: str, runs: Sequence[tuple[str, str, Sequence[Point]]], *, over_time: bool = False, log_y: bool = False
 ) -> dict[str, Any]:
     """One metric of many runs, each with its name and colour: over steps, or over the seconds since its first point."""
     traces = []
+    few = len(runs) <= MANY
     for name, colour, points in runs:
         steps, values = _drawn(points)
         began = min((timestamp for _, timestamp, _ in points), default=0)
         x = [(timestamp - began) / 1000 for _, timestamp, _ in points] if over_time else steps
         mode = "lines+markers" if len(points) < 3 else "lines"
-        about = {"name": name, "mode": mode, "line": {"width": 1.6}, "meta": {"role": colour}}
+        about = {"name": name, "mode": mode, "line": {"width": 2 if few else 1.6}, "meta": {"role": colour}}
         traces.append({"type": "scatter", "x": x, "y": values, **about})
     x_axis = {"title": {"text": "seconds since its first point" if over_time else "step"}, "automargin": True}
     y_axis = {"title": {"text": key}, "automargin": True, "type": "log" if log_y else "linear"}
-    return _plain(traces, {"xaxis": x_axis, "yaxis": y_axis})
+    # Of few curves all values at a step are told together.
+    hover = {"hovermode": "x unified"} if few else {}
+    return _plain(traces, {"xaxis": x_axis, "yaxis": y_axis, **hover})
 
 
 def scatter_chart(

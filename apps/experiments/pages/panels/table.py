@@ -252,24 +252,21 @@ class RunTable(Narrowed):
         return [run for run in self.page if self.metric in self.logged[run.pk].metrics][:MAX_CURVES]
 
     @cached_property
-    def curves(self) -> dict[str, list[Point]]:
-        """The points of the drawn metric by the runs' names; runs without any are left out."""
+    def curves(self) -> list[tuple[str, str, list[Point]]]:
+        """The drawn metric of each run: its name, its colour and the points; runs without any are left out."""
         points_of = curves([run.pk for run in self.drawn], [self.metric], limit=CHART_POINTS)
         names = unique_names(self.drawn)
-        return {names[pk]: points for (pk, _), points in points_of.items()}
+        return [(names[pk], colour_of(pk), points) for (pk, _), points in points_of.items()]
 
     @property
     def chart(self) -> Any:
         """The curves as a figure, or None."""
-        if not self.curves:
-            return None
-        names = unique_names(self.drawn)
-        return charts.compare_chart(self.metric, self.curves, {names[run.pk]: colour_of(run.pk) for run in self.drawn})
+        return charts.overlaid_chart(self.metric, self.curves) if self.curves else None
 
     @property
     def chart_rows(self) -> list[tuple[str, int, float, float]]:
         """The curves as a table: name, last step, first and last value."""
-        return [(name, points[-1][0], points[0][2], points[-1][2]) for name, points in self.curves.items()]
+        return [(name, points[-1][0], points[0][2], points[-1][2]) for name, _, points in self.curves]
 
 
 def unique_names(runs: Iterable[Run]) -> dict[int, str]:
