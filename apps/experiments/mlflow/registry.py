@@ -146,18 +146,24 @@ def latest_versions(call: Call) -> dict[str, Any]:
     return {"model_versions": [render.model_version(row) for row in latest if not stages or row.stage in stages]}
 
 
+def _tag_set(call: Call) -> dict[str, Any]:
+    value = check_text(call.body.get("value"), MAX_TAG_LENGTH, "value")
+    return {check_key(call.body.get("key"), "key"): value}
+
+
+def _tag_removed(call: Call) -> dict[str, Any]:
+    return {check_key(call.body.get("key"), "key"): None}
+
+
 def set_model_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a model."""
-    key = check_key(call.body.get("key"), "key")
-    value = check_text(call.body.get("value"), MAX_TAG_LENGTH, "value")
-    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags={key: value})
+    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags=_tag_set(call))
     return {}
 
 
 def delete_model_tag(call: Call) -> dict[str, Any]:
     """Remove one tag of a model."""
-    key = check_key(call.body.get("key"), "key")
-    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags={key: None})
+    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags=_tag_removed(call))
     return {}
 
 
@@ -265,16 +271,13 @@ def get_artifact(call: Call) -> HttpResponseBase:
 
 def set_version_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a version."""
-    key = check_key(call.body.get("key"), "key")
-    value = check_text(call.body.get("value"), MAX_TAG_LENGTH, "value")
-    services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags={key: value})
+    services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags=_tag_set(call))
     return {}
 
 
 def delete_version_tag(call: Call) -> dict[str, Any]:
     """Remove one tag of a version."""
-    key = check_key(call.body.get("key"), "key")
-    services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags={key: None})
+    services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags=_tag_removed(call))
     return {}
 
 
