@@ -55,6 +55,21 @@ def put_error(form: BaseForm, error: FlotillaError) -> None:
     form.add_error(next((name for name in names if name in form.fields), None), by_labels(form, error.sentence))
 
 
+class RefusalsAt:
+    """Within it a service may refuse what a form asks: the error is put at its field, and the form is shown again."""
+
+    def __init__(self, form: BaseForm) -> None:
+        self._form = form
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """Nothing but a service's own error is taken."""
+        if isinstance(error, FlotillaError):
+            put_error(self._form, error)
+        return isinstance(error, FlotillaError)
+
+
 def by_labels(form: BaseForm, sentence: str) -> str:
     """A sentence of a service, which names fields by REST's paths, with the labels that the form has for them:
     “At most” for autoscaling.max. The rest of a path stays, for it is in what was typed: “Triggers”[0].query."""

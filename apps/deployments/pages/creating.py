@@ -14,7 +14,7 @@ from apps.core.access import may
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt, put_error
 from apps.core.states import Role
 from apps.core.text.names import service_name_from
 from apps.deployments import selectors, services
@@ -33,11 +33,8 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     """Deploy a model version."""
     form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
     if request.method == "POST" and form.is_valid():
-        try:
+        with RefusalsAt(form):
             deployment = services.create_deployment(principal=request.principal, project=project, asked=form.asked())
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"{deployment.name} is being deployed{on_chosen(deployment)}.")
             return redirect("deployments:detail", project=project.name, name=deployment.name)
     return _shown(request, project, form)

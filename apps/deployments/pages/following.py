@@ -9,11 +9,11 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from apps.core.errors import Conflict, FlotillaError
+from apps.core.errors import Conflict
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment
@@ -56,13 +56,10 @@ def follow(request: PageRequest, project: Project, name: str) -> HttpResponse:
         raise Conflict(f"{name} serves no registered model, and so there is no alias to follow.")
     form = FollowForm(request.POST if request.method == "POST" else None, deployment=deployment, model=served["name"])
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             revision, new = services.deploy_revision(
                 principal=request.principal, deployment=deployment, changes=form.changes()
             )
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             alias = form.cleaned_data["alias"]
             said = f"{name} follows {alias}." if alias else f"{name} follows no alias."
             messages.success(request, f"{said} Revision {revision.number} is being rolled out." if new else said)

@@ -5,10 +5,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.pages.scalingforms import AutoscalingForm
@@ -20,11 +19,8 @@ def autoscaling(request: PageRequest, project: Project, name: str) -> HttpRespon
     deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
     form = AutoscalingForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             services.set_autoscaling(principal=request.principal, deployment=deployment, autoscaling=form.scaling())
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"{name} is autoscaled now.")
             return redirect("deployments:detail", project=project.name, name=name)
     context = {"project": project, "deployment": deployment, "form": form}

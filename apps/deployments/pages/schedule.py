@@ -10,10 +10,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment
@@ -51,11 +50,8 @@ def schedule(request: PageRequest, project: Project, name: str) -> HttpResponse:
     deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
     form = ScheduleForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             services.set_schedule(principal=request.principal, deployment=deployment, **form.cleaned_data)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             said = "is scaled by its schedule" if form.cleaned_data["schedule"] else "has no schedule any more"
             messages.success(request, f"{name} {said}.")
             return redirect("deployments:detail", project=project.name, name=name)

@@ -6,10 +6,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.deployments import selectors, services
 
@@ -42,11 +41,8 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     """Name a Prometheus that analyses may ask."""
     form = SourceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with RefusalsAt(form):
             source = services.create_source(principal=request.principal, project=project, **form.cleaned_data)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"Analyses may ask {source.name} now.")
             return redirect("deployments:targets", project=project.name)
     status = 400 if form.errors else 200

@@ -13,11 +13,10 @@ from django.utils import timezone
 
 from apps.clusters.quantities.words import plural
 from apps.core.database.transitions import transitions_of
-from apps.core.errors import FlotillaError
 from apps.core.models import Project, Transition
 from apps.core.pages.base import PageRequest, page
 from apps.core.pages.formfields import SHORT
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.core.text.wording import duration_text
 from apps.deployments import selectors, services
@@ -69,11 +68,8 @@ def spread(request: PageRequest, project: Project, name: str) -> HttpResponse:
     deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
     form = SpreadForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             services.set_spread(principal=request.principal, deployment=deployment, spread=form.asked())
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             said = "spread over its targets" if form.asked() is not None else "counted for each target"
             messages.success(request, f"The replicas of {name} are {said}.")
             return redirect("deployments:detail", project=project.name, name=name)

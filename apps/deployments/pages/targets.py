@@ -12,7 +12,7 @@ from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt, put_error
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.pages.targetforms import AddTargetForm, PolicyForm, TargetForm
@@ -95,11 +95,8 @@ def add_target(request: PageRequest, project: Project, name: str) -> HttpRespons
     deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
     form = AddTargetForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             changed = services.add_target(principal=request.principal, deployment=deployment, **form.asked())
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"{name} is being brought to {changed.places[-1].target.name}.")
             return redirect("deployments:detail", project=project.name, name=name)
     context = {

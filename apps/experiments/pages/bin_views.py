@@ -13,11 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.access import get_scoped, may
 from apps.core.database import keyset
-from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.pages.numbered import NumberedPage, page_at
 from apps.core.states import Role
 from apps.core.text.numbers import BIGINT_DIGITS, whole
@@ -131,11 +130,8 @@ def days(request: PageRequest, project: Project) -> HttpResponse:
     """Say how long the bin keeps things."""
     form = DaysForm(request.POST)
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             policy = services.set_bin_days(principal=request.principal, project=project, days=form.cleaned_data["days"])
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"The bin keeps things for {policy.days} days.")
             return redirect("experiments:bin", project=project.name)
     shown_at(request, reverse("experiments:bin", args=[project.name]))

@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from apps.core.errors import FlotillaError, Missing
+from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
-from apps.core.pages.formtext import as_lines, put_error
+from apps.core.pages.formtext import RefusalsAt, as_lines
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.pages.forms import DescribeForm
@@ -57,11 +57,8 @@ def _form(
     initial = {"name": str(context["of"]), "note": tags.get(NOTE, ""), "tags": as_lines(editable(tags))}
     form = DescribeForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        try:
+        with RefusalsAt(form):
             saved = save(form.cleaned_data)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"{saved} is saved.")
             # An experiment's address is its name.
             if "experiment" not in context:

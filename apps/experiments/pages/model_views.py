@@ -10,11 +10,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.access import may
-from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import asked, nav
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import ModelVersion, RegisteredModel
@@ -93,11 +92,8 @@ def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse
     form = AliasForm(request.POST, versions=numbers, auto_id="alias_%s")
     if form.is_valid():
         version = selectors.model_version(project, name, int(form.cleaned_data["version"]))
-        try:
+        with RefusalsAt(form):
             services.set_alias(principal=request.principal, version=version, alias=form.cleaned_data["alias"])
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             messages.success(request, f"{form.cleaned_data['alias']} is version {version.version}.")
             return redirect("experiments:model", project=project.name, name=name)
     shown_at(request, reverse("experiments:model", args=[project.name, name]))

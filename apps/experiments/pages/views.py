@@ -17,7 +17,7 @@ from apps.core.errors import Conflict, FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.files import artifacts
@@ -57,12 +57,9 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
     offered, spec = places(), again.spec if again is not None else None
     form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
     if request.method == "POST" and form.is_valid():
-        try:
+        with RefusalsAt(form):
             wishes = [form.wish()]
             runs = services.launch_runs(principal=request.principal, project=project, wishes=wishes, rerun_of=again)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             return _launched(request, project, runs)
     context = {
         "project": project,
@@ -209,15 +206,13 @@ def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     form = RegisterForm(request.POST, sources=board.sources, auto_id="register_%s")
     version = None
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             version = services.register_version(
                 principal=request.principal,
                 model_name=form.cleaned_data["model"],
                 run=run,
                 artifact_path=form.cleaned_data["artifact_path"],
             )
-        except FlotillaError as error:
-            put_error(form, error)
     if version is None:
         shown_at(request, reverse("experiments:run_artifacts", args=[project.name, uid]))
         return render(request, "experiments/run.html", _context(request, run, board, "artifacts", form), status=400)
