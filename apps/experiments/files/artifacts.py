@@ -98,8 +98,13 @@ def artifacts_of(owner: Owner) -> QuerySet[Artifact]:
 def root_uri(owner: Owner) -> str:
     """The MLflow URI of the owner's root: clients turn it into requests to us."""
     if isinstance(owner, Run):
-        return f"mlflow-artifacts:/{owner.experiment_id}/{owner.uid}/artifacts"
+        return root_of_run(owner.experiment_id, owner.uid)
     return f"mlflow-artifacts:/{owner.experiment_id}/models/{owner.uid}/artifacts"
+
+
+def root_of_run(experiment_pk: int, uid: str) -> str:
+    """The same of the run with this id."""
+    return f"mlflow-artifacts:/{experiment_pk}/{uid}/artifacts"
 
 
 def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = None) -> Artifact:

@@ -127,7 +127,7 @@ class Visit:
 
         def issue() -> Permit:
             stamp = stamp_by_run(self._digest, uid)
-            ask = self._asked()
+            ask = self.asked()
             about = run_of(ask) if self._access is Access.READ else active_run(ask)
             return Permit.by(self._digest, stamp, _anywhere(ask.principal), about)
 
@@ -142,14 +142,14 @@ class Visit:
             self._admitted()
             raise
         if not pk:
-            ask = self._asked()
+            ask = self.asked()
             done = work(None, ask.principal, experiment_of(ask, Role.DEVELOPER))
             assert done is not None  # noqa: S101 - only a permit can be outdated
             return done
 
         def issue() -> Permit:
             stamp = stamp_by_experiment(self._digest, pk)
-            ask = self._asked()
+            ask = self.asked()
             return Permit.by(self._digest, stamp, _anywhere(ask.principal), experiment_by_pk(ask, pk, Role.DEVELOPER))
 
         return self._by_permit(
@@ -157,6 +157,10 @@ class Visit:
             issue,
             lambda permit: work(permit, permit.principal, permit.experiment),
         )
+
+    def asked(self) -> Ask:
+        """The arguments and the caller, by no permit: for what the caller may read. Raises MlflowError for nobody."""
+        return Ask(self.arguments.body, self._admitted(), self.sent.workspace.strip())
 
     def _by_permit(self, key: Hashable, issue: Callable[[], Permit], work: "Callable[[Permit], T | None]") -> T:
         for _ in range(TRIES):
@@ -182,9 +186,6 @@ class Visit:
             return done
         raise Unavailable("What this token may do changes too fast.", hint="Try again.")
 
-    def _asked(self) -> Ask:
-        return Ask(self.arguments.body, self._admitted(), self.sent.workspace.strip())
-
     def _admitted(self) -> Principal:
         principal = authenticate(self.sent.authorization, self.sent.ip)
         self._count(principal)
@@ -208,7 +209,8 @@ def _keep(key: Hashable, permit: Permit) -> None:
     _kept[key] = permit
 
 
-Handler = Callable[[Visit], dict[str, Any]]
+Handler = Callable[[Visit], dict[str, Any] | bytes]
+"""Answers with an object, or with the JSON of one."""
 
 
 def direct(handler: Handler) -> Handler:
@@ -225,12 +227,13 @@ def is_direct(handler: Callable[..., Any]) -> TypeGuard[Handler]:
 def answer(handler: Handler, access: Access, sent: Sent) -> Reply:
     """What a handler answers, or its failure in MLflow's form."""
     status, headers = 200, _HEADERS
+    said: Any
     try:
         said = handler(Visit(sent, access))
     except Exception as error:  # noqa: BLE001 - the door: whatever happens, the client gets MLflow's form
         status, said, more = explained(f"{sent.method} {sent.path}", error)
         headers = _HEADERS | more
-    return Reply(status, headers, json.dumps(said).encode())
+    return Reply(status, headers, said if isinstance(said, bytes) else json.dumps(said).encode())
 
 
 def answer_asgi(

@@ -9,7 +9,7 @@ from apps.experiments import services
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import default_experiment, experiment_of
 from apps.experiments.mlflow.paging import page_of, size_of, token
-from apps.experiments.mlflow.wire import Call, MlflowError, only
+from apps.experiments.mlflow.wire import Ask, Call, MlflowError, only
 from apps.experiments.models import Experiment
 from apps.experiments.search import experiments
 from apps.experiments.services.experiments import DEFAULT_NAME
@@ -22,7 +22,7 @@ MAX_LOCATION_LENGTH = 2048
 VIEW_TYPES = {"ACTIVE_ONLY": True, "DELETED_ONLY": False, "ALL": None, "1": True, "2": False, "3": None}
 
 
-def is_active(call: Call, name: str) -> bool | None:
+def is_active(call: Ask, name: str) -> bool | None:
     """Whether a search is for what is active, or for what is deleted; None is for both. Raises Invalid."""
     value = call.body.get(name) or "ACTIVE_ONLY"
     if str(value) not in VIEW_TYPES:

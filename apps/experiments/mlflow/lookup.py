@@ -36,7 +36,7 @@ def experiment_by_pk(call: Ask, pk: int, at_least: Role = Role.VIEWER) -> Experi
         raise Missing(f"No Experiment with id={pk} exists") from error
 
 
-def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
+def experiment_pks(call: Ask, *, name: str = "experiment_ids") -> list[int]:
     """The keys of the experiments that a list of ids names, each once, for reading: one query, however many.
 
     Raises Missing for the first that is not in a project that the caller sees.

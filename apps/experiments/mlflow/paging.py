@@ -2,11 +2,11 @@
 
 from apps.core.database import keyset
 from apps.core.database.keyset import Page, Part
-from apps.experiments.mlflow.wire import Call
+from apps.experiments.mlflow.wire import Ask
 from apps.experiments.tracking.arguments import wrong
 
 
-def size_of(call: Call, *, default: int, most: int) -> int:
+def size_of(call: Ask, *, default: int, most: int) -> int:
     """How many rows the page has that is asked for. Raises Invalid."""
     size = call.integer("max_results", default)
     if size is None or not 1 <= size <= most:
@@ -14,7 +14,7 @@ def size_of(call: Call, *, default: int, most: int) -> int:
     return size
 
 
-def page_of(part: Part, call: Call, size: int) -> Page:
+def page_of(part: Part, call: Ask, size: int) -> Page:
     """The page that the call asks for. Raises Invalid for a token of another search."""
     return keyset.page([part], size, call.text("page_token"))
 

@@ -1,11 +1,12 @@
 """Our rows in the words of MLflow's protobuf messages. 64-bit integers are JSON numbers; ids are strings."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from apps.experiments.files.artifacts import Entry, root_uri
+from apps.experiments.files.artifacts import Entry, root_of_run, root_uri
 from apps.experiments.models import (
     Experiment,
     LoggedModel,
@@ -15,7 +16,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
-from apps.experiments.tracking.told import Values
+from apps.experiments.tracking.told import RunTold, Values
 from apps.experiments.tracking.used import Used
 
 
@@ -49,7 +50,7 @@ def experiment(row: Experiment) -> dict[str, Any]:
     }
 
 
-def run_info(row: Run) -> dict[str, Any]:
+def run_info(row: Run | RunTold) -> dict[str, Any]:
     """A RunInfo. Old clients read `run_uuid`, new ones `run_id`."""
     info = {
         "run_id": row.uid,
@@ -59,7 +60,7 @@ def run_info(row: Run) -> dict[str, Any]:
         "user_id": row.client_user,
         "status": MLFLOW_STATUS[row.state],
         "start_time": millis(row.started_at or row.created_at),
-        "artifact_uri": root_uri(row),
+        "artifact_uri": root_of_run(row.experiment_id, row.uid),
         "lifecycle_stage": stage(row.deleted_at),
     }
     return {**info, "end_time": millis(row.ended_at)} if row.ended_at else info
@@ -74,15 +75,32 @@ def run_of(row: Run, values: Values, used: Used) -> dict[str, Any]:
             "params": [{"key": key, "value": value} for key, value in values.params.items()],
             "tags": [{"key": key, "value": value} for key, value in values.tags.items()],
         },
-        "inputs": {
-            "dataset_inputs": [
-                {"dataset": {name: said for name, said in described.items() if said}, "tags": pairs(tags)}
-                for described, tags in used.datasets
-            ],
-            "model_inputs": [{"model_id": uid} for uid in used.models],
-        },
-        "outputs": {"model_outputs": [{"model_id": uid, "step": step} for uid, step in used.outputs]},
+        "inputs": inputs(used),
+        "outputs": outputs(used),
     }
+
+
+def run_text(row: RunTold, used: Used) -> str:
+    """The JSON of the same, of a run whose values are JSON already."""
+    info, given, put_out = (json.dumps(part) for part in (run_info(row), inputs(used), outputs(used)))
+    data = f'{{"metrics":[{row.metrics}],"params":[{row.params}],"tags":[{row.tags}]}}'
+    return f'{{"info":{info},"data":{data},"inputs":{given},"outputs":{put_out}}}'
+
+
+def inputs(used: Used) -> dict[str, Any]:
+    """RunInputs."""
+    return {
+        "dataset_inputs": [
+            {"dataset": {name: said for name, said in described.items() if said}, "tags": pairs(tags)}
+            for described, tags in used.datasets
+        ],
+        "model_inputs": [{"model_id": uid} for uid in used.models],
+    }
+
+
+def outputs(used: Used) -> dict[str, Any]:
+    """RunOutputs."""
+    return {"model_outputs": [{"model_id": uid, "step": step} for uid, step in used.outputs]}
 
 
 def metric(key: str, value: float, step: int, timestamp: int) -> dict[str, Any]:

@@ -122,6 +122,15 @@ class Arguments:
             raise mistyped(name, value, "a list of objects")
         return value
 
+    def strings(self, name: str) -> list[str]:
+        """A list of strings. Raises Invalid."""
+        value = self.body.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise mistyped(name, value, "a list of strings")
+        return value
+
     def pairs(self, name: str, limit: int, *, cut: bool = False) -> dict[str, str]:
         """A list of `{key, value}` as a dict; values longer than `limit` are cut or refused. Raises Invalid."""
         check = cut_text if cut else check_text
@@ -173,14 +182,7 @@ class Call(Ask):
 
     def strings(self, name: str) -> list[str]:
         """A list of strings; a query may repeat the name. Raises Invalid."""
-        value = self.body.get(name)
-        if self.request.method == "GET":
-            return query_of(self.request).get(name, [])
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise mistyped(name, value, "a list of strings")
-        return value
+        return query_of(self.request).get(name, []) if self.request.method == "GET" else super().strings(name)
 
 
 def only(projects: QuerySet[Project]) -> list[Project]:
@@ -189,7 +191,8 @@ def only(projects: QuerySet[Project]) -> list[Project]:
     return found if len(found) == 1 else []
 
 
-Handler = Callable[..., dict[str, Any] | HttpResponseBase]
+Handler = Callable[..., dict[str, Any] | bytes | HttpResponseBase]
+"""Answers with an object, with the JSON of one, or with a response."""
 
 
 def endpoint(**methods: tuple[Access, Handler]) -> Callable[..., HttpResponseBase]:
@@ -211,6 +214,8 @@ def endpoint(**methods: tuple[Access, Handler]) -> Callable[..., HttpResponseBas
             answer = handler(call, **kwargs)
         except Exception as error:  # noqa: BLE001 - the door: whatever happens, the client gets MLflow's form
             return failure(request, error)
+        if isinstance(answer, bytes):
+            return HttpResponse(answer, content_type="application/json")
         return answer if isinstance(answer, HttpResponseBase) else JsonResponse(answer)
 
     return view
