@@ -28,6 +28,7 @@ from apps.experiments.models import (
     Tag,
 )
 from apps.experiments.pages.panels import table
+from apps.experiments.search import near
 from apps.experiments.states import MLFLOW_STATUS
 
 pytestmark = pytest.mark.django_db
@@ -196,6 +197,10 @@ FILTERS: dict[str, Callable[[Run], bool]] = {
     "params.p != 'x'": has(param("p"), lambda value: value != "x"),
     "params.q IS NULL": lambda run: param("q")(run) is None,
     "params.p = ''": has(param("p"), lambda value: value == ""),
+    "params.p = 'x' AND tags.t = 'x'": lambda run: param("p")(run) == tag("t")(run) == "x",
+    "metrics.m >= 0 AND params.q = '9'": lambda run: (
+        has(metric("m"), lambda value: value >= 0)(run) and param("q")(run) == "9"
+    ),
     "tags.t ILIKE '%A%'": has(tag("t"), lambda value: "a" in value.lower()),
     "tags.t != 'x' AND tags.t != '10'": has(tag("t"), lambda value: value not in ("x", "10")),
     f"start_time > {MILLIS}": lambda run: start(run) > AT,
@@ -210,6 +215,15 @@ FILTERS: dict[str, Callable[[Run], bool]] = {
     "dataset.name = 'x'": lambda run: False,
 }
 SIZES = [2, 5, 11, 100]
+
+
+def look_no_further(patch: pytest.MonkeyPatch) -> None:
+    """Forty runs are few: let the search find them as it does among half a million."""
+    patch.setattr(near, "WIDTHS", (1, 2))
+    patch.setattr(near, "FEW_TEXTS", 3)
+    patch.setattr(near, "FEW_NUMBERS", 10)
+
+
 QUIET = settings(
     max_examples=40,
     deadline=None,
@@ -225,18 +239,22 @@ QUIET = settings(
     orders=st.lists(st.tuples(st.sampled_from(sorted(ORDERS)), st.booleans()), max_size=3, unique_by=lambda it: it[0]),
     size=st.sampled_from(SIZES),
     one=st.booleans(),
+    narrow=st.booleans(),
 )
 def test_runs_by_mlflows_search(
-    ask: Asker, runs: list[Run], condition: str, orders: list[tuple[str, bool]], size: int, one: bool
+    ask: Asker, runs: list[Run], condition: str, orders: list[tuple[str, bool]], size: int, one: bool, narrow: bool
 ) -> None:
     experiments = sorted({run.experiment_id for run in runs})[: 1 if one else 2]
-    answered = ask.post(
-        "runs",
-        size,
-        experiment_ids=[str(pk) for pk in experiments],
-        filter=condition,
-        order_by=[f"{name} {'DESC' if falls else 'ASC'}" for name, falls in orders],
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if narrow:
+            look_no_further(patch)
+        answered = ask.post(
+            "runs",
+            size,
+            experiment_ids=[str(pk) for pk in experiments],
+            filter=condition,
+            order_by=[f"{name} {'DESC' if falls else 'ASC'}" for name, falls in orders],
+        )
     matching = [run for run in runs if run.deleted_at is None and run.experiment_id in experiments]
     expected = naive(
         filter(FILTERS[condition], matching),
@@ -263,14 +281,15 @@ PAGE_SORTS: dict[str, tuple[Getter, bool] | None] = {
 def test_runs_on_the_page(browser: Client, runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "PER_PAGE", 3)
     for sort in PAGE_SORTS:
-        check_page(browser, runs, sort)
+        check_page(browser, runs, sort, "metrics.n != 1", lambda value: value != 1)
+    look_no_further(monkeypatch)
+    check_page(browser, runs, "", "metrics.n >= -1", lambda value: value >= -1)
 
 
-def check_page(browser: Client, runs: list[Run], sort: str) -> None:
+def check_page(browser: Client, runs: list[Run], sort: str, condition: str, holds: Callable[[Any], bool]) -> None:
     experiment = runs[0].experiment
-    condition = "metrics.n != 1"
     matching = [run for run in runs if run.deleted_at is None and run.experiment_id == experiment.pk]
-    matching = [run for run in matching if has(metric("n"), lambda value: value != 1)(run)]
+    matching = [run for run in matching if has(metric("n"), holds)(run)]
     order = PAGE_SORTS[sort]
     expected = [
         run.uid for run in naive(matching, *([order] if order else []), (start, True), (lambda run: run.uid, False))

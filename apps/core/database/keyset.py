@@ -7,7 +7,7 @@ Some orders are several queries, one after the other (`Part`): then each page sa
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -34,11 +34,29 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Primary keys among which are all rows of a part that come next, up to where the first of its keys is `edge`.
+
+    `whole`: all others, too, so that there is no edge.
+    """
+
+    pks: Sequence[Any]
+    edge: Any = None
+    whole: bool = False
+
+
+Scout = Callable[[Any, bool, int], Iterator[Found]]
+"""Looks ahead by other indexes than those of a part's own table, wider each time: (the value of the first key to begin
+at, None for the first; whether it falls from there on; how many rows are wanted) → what was found."""
+
+
+@dataclass(frozen=True)
 class Part:
     """Rows in the order of the keys, which together must be unique; model instances or dicts of values."""
 
     rows: Rows
     keys: Sequence[Key]
+    scout: Scout | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +88,8 @@ def page(parts: Sequence[Part], size: int, token: str = "") -> Page:
     for number in range(len(parts) - 1, -1, -1) if back else range(len(parts)):
         if cursor is not None and (number > cursor.part if back else number < cursor.part):
             continue
-        part = parts[number]
-        rows = part.rows
-        if cursor is not None and number == cursor.part:
-            rows = rows.filter(_beyond(part.keys, cursor.values, back=back))
-        rows = rows.order_by(*(_term(key, back=back) for key in part.keys))
-        numbered += [(number, row) for row in rows[: size + 1 - len(numbered)]]
+        after = cursor.values if cursor is not None and number == cursor.part else ()
+        numbered += [(number, row) for row in _next(parts[number], after, size + 1 - len(numbered), back=back)]
         if len(numbered) > size:
             break
     more = len(numbered) > size
@@ -89,6 +103,21 @@ def page(parts: Sequence[Part], size: int, token: str = "") -> Page:
         previous=_token(parts, first, back=True) if goes_back else "",
         next=_token(parts, last, back=False) if goes_on else "",
     )
+
+
+def _next(part: Part, after: Sequence[Any], wanted: int, *, back: bool) -> list[Any]:
+    """The `wanted` rows of the part that come next, or as many as there are."""
+    rows = part.rows.filter(_beyond(part.keys, after, back=back)) if after else part.rows
+    rows = rows.order_by(*(_term(key, back=back) for key in part.keys))
+    if part.scout is not None:
+        lead = part.keys[0]
+        for found in part.scout(after[0] if after else None, lead.descending != back, wanted):
+            near = list(rows.filter(pk__in=found.pks)[:wanted])
+            # Of those at the edge there may be others.
+            full = len(near) == wanted and _value(near[-1], lead.name) != found.edge
+            if full or found.whole:
+                return near
+    return list(rows[:wanted])
 
 
 def _term(key: Key, *, back: bool) -> Any:

@@ -5,11 +5,11 @@ range scan and never a join that grows with the whole table.
 """
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Coalesce, Left
+from django.db.models.functions import Coalesce, Left, Now
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
@@ -74,6 +74,12 @@ def new_uid() -> str:
 def new_model_uid() -> str:
     """An id of a logged model, as MLflow spells it."""
     return f"m-{uuid.uuid4().hex}"
+
+
+def _copied_began() -> "models.DateTimeField[Any, Any]":
+    # A copy of when the run began, as it is shown: what matches is found in the order of time. Triggers keep it, so
+    # that no writer has to (migration 0017).
+    return models.DateTimeField(db_default=Now(), editable=False)
 
 
 def _copied_experiment() -> "models.ForeignKey[Experiment, Experiment]":
@@ -219,12 +225,17 @@ class Param(models.Model):
     pk = models.CompositePrimaryKey("run_id", "key")
     run = models.ForeignKey(Run, models.CASCADE, related_name="params", db_index=False)
     experiment = _copied_experiment()
+    began = _copied_began()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=PARAM_LENGTH)
 
     class Meta:
         ordering: ClassVar = ["key"]
-        indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="param_search")]
+        indexes: ClassVar = [
+            models.Index(
+                "experiment", "key", Left("value", INDEXED_CHARS), models.F("began").desc(), name="param_in_time"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -236,12 +247,17 @@ class Tag(models.Model):
     pk = models.CompositePrimaryKey("run_id", "key")
     run = models.ForeignKey(Run, models.CASCADE, related_name="tags", db_index=False)
     experiment = _copied_experiment()
+    began = _copied_began()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=TAG_LENGTH)
 
     class Meta:
         ordering: ClassVar = ["key"]
-        indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="tag_search")]
+        indexes: ClassVar = [
+            models.Index(
+                "experiment", "key", Left("value", INDEXED_CHARS), models.F("began").desc(), name="tag_in_time"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -253,6 +269,7 @@ class LatestMetric(models.Model):
     pk = models.CompositePrimaryKey("run_id", "key")
     run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics", db_index=False)
     experiment = _copied_experiment()
+    began = _copied_began()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     # May be NaN, which Postgres sorts above Infinity.
     value = models.FloatField()
@@ -262,7 +279,9 @@ class LatestMetric(models.Model):
 
     class Meta:
         ordering: ClassVar = ["key"]
-        indexes: ClassVar = [models.Index(fields=["experiment", "key", "value"], name="metric_search")]
+        indexes: ClassVar = [
+            models.Index(fields=["experiment", "key", "value"], include=["began", "run"], name="metric_in_time")
+        ]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, CharField, F, FilteredRelation, Q, QuerySet, Value, When
-from django.db.models.functions import Cast, Coalesce, Collate, Concat, Left
+from django.db.models.functions import Cast, Coalesce, Collate, Concat
 
 from apps.core.database import keyset
 from apps.core.database.keyset import Key, Page, Part
 from apps.core.errors import Invalid
-from apps.experiments.models import CONTEXT, INDEXED_CHARS, DatasetInput, LatestMetric, Param, Run, Tag
-from apps.experiments.search import conditions
+from apps.experiments.models import CONTEXT, DatasetInput, LatestMetric, Param, Run, Tag
+from apps.experiments.search import conditions, near
 from apps.experiments.search.conditions import TextIn
 from apps.experiments.search.grammar import Comparison, Ordering, matcher, parse_filter, parse_orderings
 from apps.experiments.states import MLFLOW_STATUS
@@ -63,9 +63,11 @@ class RunSearch:
         rows = rows.filter(experiment_id__in=self._experiments).alias(shown_start=SHOWN_START)
         if active is not None:
             rows = rows.filter(deleted_at__isnull=active)
-        for comparison in parse_filter(filter_text):
+        comparisons = parse_filter(filter_text)
+        for comparison in comparisons:
             rows = rows.filter(self._condition(comparison))
         self.rows: QuerySet[Run] = rows
+        self._leads = near.leads(self._experiments, comparisons)
         self._orders = parse_orderings(order_by)
 
     def page(self, size: int, token: str = "") -> Page:
@@ -114,7 +116,9 @@ class RunSearch:
             keys.append(_NEWEST)
         keys.append(Key("uid"))
         values = {key.name for key in keys} - {"uid", "shown_start"}
-        return Part(rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values)), keys)
+        rows = rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values))
+        by_time = keys[0].name == _NEWEST.name and self._leads
+        return Part(rows, keys, near.scout(self._experiments, self._leads) if by_time else None)
 
     def _condition(self, comparison: Comparison) -> Q:
         if comparison.kind == "attribute":
@@ -133,11 +137,7 @@ class RunSearch:
         elif not isinstance(comparison.value, str | tuple):
             raise Invalid(f"Invalid filter: {comparison.kind}s.{comparison.key} is compared with a string in quotes.")
         else:
-            values = values.filter(conditions.text("value", comparison))
-            if comparison.op == "=":
-                # The index holds the head of the value.
-                head = Left("value", INDEXED_CHARS)
-                values = values.alias(head=head).filter(head=str(comparison.value)[:INDEXED_CHARS])
+            values = near.having(values, comparison)
         return Q(pk__in=values.values("run_id"))
 
     def _dataset(self, comparison: Comparison) -> Q:

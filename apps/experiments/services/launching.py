@@ -273,7 +273,7 @@ def _store_values(launched: Iterable[tuple[Run, Launch]]) -> None:
     params: list[Param] = []
     tags: list[Tag] = []
     for run, asked in launched:
-        about = {"run": run, "experiment_id": run.experiment_id}
+        about = {"run": run, "experiment_id": run.experiment_id, "began": run.created_at}
         with_name = {**_code_tags(asked.spec.code), **asked.tags, RUN_NAME_TAG: run.name}
         params += [
             Param(**about, key=key, value=_checked(key, asked.params[key], PARAM_LENGTH))

@@ -31,9 +31,9 @@ _OPEN = f"""
   INSERT INTO {Transition._meta.db_table} (object_type, object_id, from_state, to_state, reason, message, actor, at)
   SELECT '{Run._meta.label_lower}', id, '', %(state)s, 'Created', '', %(actor)s, now() FROM made
 ), tags AS (
-  INSERT INTO {Tag._meta.db_table} (run_id, experiment_id, key, value)
-  SELECT made.id, %(experiment)s, key, value FROM made, unnest(%(tag_keys)s::text[], %(tag_values)s::text[])
-    AS given(key, value) ORDER BY key COLLATE "C"
+  INSERT INTO {Tag._meta.db_table} (run_id, experiment_id, began, key, value)
+  SELECT made.id, %(experiment)s, %(_started_at)s::timestamptz, key, value
+  FROM made, unnest(%(tag_keys)s::text[], %(tag_values)s::text[]) AS given(key, value) ORDER BY key COLLATE "C"
 )
 SELECT id FROM made
 """  # noqa: S608 - names of our own tables

@@ -86,6 +86,8 @@ class Permit:
             "project": self.experiment.project_id,
             "experiment": self.experiment.pk,
             "run": self.run.pk if self.run is not None else 0,
+            # What values are stored with; if it has changed meanwhile, Postgres corrects it.
+            "began": (self.run.started_at or self.run.created_at) if self.run is not None else None,
             "is_packed": self.is_packed,
         }
 

@@ -30,8 +30,8 @@ _METRICS = """
   SELECT %(run)s, step, "timestamp", value, key FROM input {but_packed} ORDER BY key, step, "timestamp", value
   ON CONFLICT DO NOTHING
 ), latest AS (
-  INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
-  SELECT DISTINCT ON (key) %(run)s, %(experiment)s, key, value, step, "timestamp"
+  INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, began, key, value, step, "timestamp")
+  SELECT DISTINCT ON (key) %(run)s, %(experiment)s, %(began)s::timestamptz, key, value, step, "timestamp"
   FROM input ORDER BY key, step DESC, "timestamp" DESC, value DESC
   ON CONFLICT (run_id, key) DO UPDATE
   SET value = EXCLUDED.value, step = EXCLUDED.step, "timestamp" = EXCLUDED."timestamp"
@@ -56,9 +56,10 @@ _RUN = """
 _NAMED, _TO_PACK = "name = %(name)s", f"packing = least(packing, {Packing.PARTLY.value})"
 _TAGS = """
 , tags AS (
-  INSERT INTO experiments_tag (run_id, experiment_id, key, value)
-  SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(tag_keys)s::text[], %(tag_values)s::text[])
-    AS given(key, value), permit {after} ORDER BY key COLLATE "C"
+  INSERT INTO experiments_tag (run_id, experiment_id, began, key, value)
+  SELECT %(run)s, %(experiment)s, %(began)s::timestamptz, key, value
+  FROM unnest(%(tag_keys)s::text[], %(tag_values)s::text[]) AS given(key, value), permit {after}
+  ORDER BY key COLLATE "C"
   ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value
 )
 """
@@ -67,9 +68,9 @@ _AFTER_RUN = "WHERE (SELECT count(*) FROM changed) > 0"
 # Writing the old value over itself returns what is stored, also when another client stored it a moment ago.
 _PARAMS = """
 , params AS (
-  INSERT INTO experiments_param AS stored (run_id, experiment_id, key, value)
-  SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(param_keys)s::text[], %(param_values)s::text[])
-    AS given(key, value), permit ORDER BY key COLLATE "C"
+  INSERT INTO experiments_param AS stored (run_id, experiment_id, began, key, value)
+  SELECT %(run)s, %(experiment)s, %(began)s::timestamptz, key, value
+  FROM unnest(%(param_keys)s::text[], %(param_values)s::text[]) AS given(key, value), permit ORDER BY key COLLATE "C"
   ON CONFLICT (run_id, key) DO UPDATE SET value = stored.value
   RETURNING key, value
 )
