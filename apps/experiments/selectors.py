@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
-from django.db.models.functions import Right
+from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum, prefetch_related_objects
+from django.db.models.functions import Coalesce, Right
 from django.urls import reverse
 from django.utils import timezone
 
@@ -34,6 +34,7 @@ from apps.experiments.models import (
     Param,
     RegisteredModel,
     Run,
+    RunTally,
     Tag,
 )
 from apps.experiments.states import FAILURES, NOT_RUNNING, UNSETTLED, RunKind, RunState
@@ -54,30 +55,39 @@ MOST_POINTS = 200_000
 
 def experiments(**scope: Any) -> QuerySet[Experiment]:
     """Experiments that are not deleted, newest activity first, with `run_count`, `active_count` and `last_run_at`."""
-    mine = Run.objects.filter(experiment=OuterRef("pk"), deleted_at=None)
-    runs, newest = mine.order_by().values("experiment"), mine.order_by("-id")
+    newest = Run.objects.filter(experiment=OuterRef("pk"), deleted_at=None).order_by("-id")
+    tallies = RunTally.objects.filter(experiment=OuterRef("pk")).values("experiment")
+
+    def among(**states: Any) -> Coalesce:
+        return Coalesce(Subquery(tallies.filter(**states).annotate(n=Sum("runs")).values("n")), 0)
+
     return (
         Experiment.objects.filter(deleted_at=None, **scope)
         .select_related("project")
         .annotate(
-            # Counted by the index alone (`run_by_state`), which has no primary key.
-            run_count=Subquery(runs.annotate(n=Count("*")).values("n")),
-            active_count=Subquery(runs.filter(state__in=UNSETTLED).annotate(n=Count("*")).values("n")),
-            resting_count=Subquery(runs.filter(state__in=NOT_RUNNING).annotate(n=Count("*")).values("n")),
-            failed_count=Subquery(runs.filter(state__in=FAILURES).annotate(n=Count("*")).values("n")),
+            run_count=among(),
+            active_count=among(state__in=UNSETTLED),
+            resting_count=among(state__in=NOT_RUNNING),
+            failed_count=among(state__in=FAILURES),
             last_run_at=Subquery(newest.values("created_at")[:1]),
         )
     )
 
 
 def counts_of(target: Experiment) -> dict[str, int]:
-    """How many runs an experiment has that are not deleted, are under way, and failed: one look at its runs."""
-    return Run.objects.filter(experiment=target, deleted_at=None).aggregate(
-        run_count=Count("*"),
-        active_count=Count("state", filter=Q(state__in=UNSETTLED)),
-        resting_count=Count("state", filter=Q(state__in=NOT_RUNNING)),
-        failed_count=Count("state", filter=Q(state__in=FAILURES)),
-    )
+    """How many runs an experiment has that are not deleted, are under way, and failed."""
+    kept = RunTally.objects.filter(experiment=target).order_by().values_list("state").annotate(n=Sum("runs"))
+    runs = dict(kept)
+
+    def among(states: Collection[str]) -> int:
+        return sum(runs.get(state, 0) for state in states)
+
+    return {
+        "run_count": sum(runs.values()),
+        "active_count": among(UNSETTLED),
+        "resting_count": among(NOT_RUNNING),
+        "failed_count": among(FAILURES),
+    }
 
 
 def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Experiment:

@@ -18,6 +18,7 @@ from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, Model
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
 from apps.experiments.models.registry import ModelAlias, ModelVersion, RegisteredModel
+from apps.experiments.models.tallies import RunTally
 from apps.experiments.models.traces import Trace, TraceRun, TraceSpans
 from apps.experiments.states import AttemptState, Packing, RunKind, RunState
 
@@ -49,6 +50,7 @@ __all__ = [
     "Purge",
     "RegisteredModel",
     "Run",
+    "RunTally",
     "Tag",
     "Trace",
     "TraceRun",
