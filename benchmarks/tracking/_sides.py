@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.clusters._servers import PASSWORD, Servers
+from benchmarks.usage import cpu_seconds, cpu_seconds_ever
 from benchmarks.web._load import HOST, Ask
 from controlplane.embedded import ports, postgres
 from controlplane.embedded.processes import Command
@@ -77,6 +78,11 @@ def with_processes(counts: tuple[int, ...]) -> Iterator[tuple[Servers, dict[int,
         servers.run("-m", "benchmarks.tracking._fill", str(access_file))
         access = json.loads(access_file.read_text())
         yield servers, {count: _ours(servers, access, count) for count in counts}
+
+
+def cpu_of(servers: Servers, side: Side) -> tuple[float, float]:
+    """Seconds of processor time so far: of the side's web processes, and of Postgres, which both share."""
+    return cpu_seconds(side.pid, with_children=True), cpu_seconds_ever(servers.pid("postgres"))
 
 
 def _ours(servers: Servers, access: dict[str, str], workers: int = WORKERS) -> Side:

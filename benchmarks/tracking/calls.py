@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from benchmarks.clusters._servers import Servers
 from benchmarks.figures import Figure, percentile
-from benchmarks.tracking._sides import Side, sides
-from benchmarks.usage import cpu_seconds, cpu_seconds_ever
+from benchmarks.tracking._sides import Side, cpu_of, sides
 from benchmarks.web._load import Line
 
 BATCH, CLIENTS = 100, 8
@@ -159,7 +158,7 @@ def _rates(
 def one_round(servers: Servers, side: Side, clients: list[Asks]) -> Used:
     """So many clients for some seconds."""
     counts, failed = [0] * len(clients), []
-    before, began = _cpu(servers, side), time.perf_counter()
+    before, began = cpu_of(servers, side), time.perf_counter()
 
     def work(number: int) -> None:
         line = Line(side.port)
@@ -176,7 +175,7 @@ def one_round(servers: Servers, side: Side, clients: list[Asks]) -> Used:
     for thread in threads:
         thread.join()
     assert not failed, (side.name, failed[:3])
-    took, after = time.perf_counter() - began, _cpu(servers, side)
+    took, after = time.perf_counter() - began, cpu_of(servers, side)
     return Used(sum(counts), took, after[0] - before[0], after[1] - before[1])
 
 
@@ -189,14 +188,14 @@ def _medians(
     for turn in range(TURNS // WARM_UP + 1):
         for side in both:
             line, ask = lines[side.name]
-            before = _cpu(servers, side)
+            before = cpu_of(servers, side)
             for _ in range(WARM_UP):
                 sent, began = ask(), time.perf_counter()
                 status = line.ask(sent)
                 if turn:
                     times[side.name].append((time.perf_counter() - began) * 1000)
                 assert status == 200, (side.name, name, status)
-            after = _cpu(servers, side)
+            after = cpu_of(servers, side)
             if turn:
                 totals[side.name] += Used(WARM_UP, 1.0, after[0] - before[0], after[1] - before[1])
     for line, _ in lines.values():
@@ -205,7 +204,3 @@ def _medians(
     beside = {"p50_ms": round(ours, 2), "mlflow_p50_ms": round(theirs, 2)}
     beside |= totals[both[0].name].each("our") | totals[both[1].name].each("mlflow")
     return Figure(f"p50 over MLflow's: {name}", ours / theirs, "times", goal, beside=beside)
-
-
-def _cpu(servers: Servers, side: Side) -> tuple[float, float]:
-    return cpu_seconds(side.pid, with_children=True), cpu_seconds_ever(servers.pid("postgres"))
