@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from apps.core.errors import Invalid
 from apps.core.pages.asked import PLACE, TEXT, order, words
 from apps.core.pages.numbered import NumberedPage, page_at
+from apps.core.text.wording import number_text
 from apps.experiments import selectors
 from apps.experiments.models import Run
 from apps.experiments.pages import charts
@@ -23,6 +24,8 @@ from apps.experiments.tracking.curves import Point, curves, grown_keys
 
 PER_PAGE = 50
 MAX_COLUMNS = 6
+# Of a param or a tag in the table.
+MOST_LETTERS = 24
 MAX_CURVES = 8
 CHART_POINTS = 400
 # The state by which the table shows runs that are deleted.
@@ -36,10 +39,11 @@ AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a param or a tag, or a metric's number; None where the run has none."""
+    """A value of a run as it is shown, or that it has none. There are hundreds on a page: no template for each."""
 
-    value: Any
-    is_metric: bool
+    text: str
+    look: str
+    """The class of the text."""
     is_pinned: bool = False
 
 
@@ -63,6 +67,16 @@ class Row:
 
     run: Run
     cells: list[Cell]
+
+    @property
+    def pinned(self) -> list[Cell]:
+        """Those that stay at the left."""
+        return [cell for cell in self.cells if cell.is_pinned]
+
+    @property
+    def others(self) -> list[Cell]:
+        """Those that don't."""
+        return [cell for cell in self.cells if not cell.is_pinned]
 
     @property
     def colour(self) -> str:
@@ -282,5 +296,9 @@ def unique_names(runs: Iterable[Run]) -> dict[int, str]:
 
 def _cell(logged: Logged, head: Column) -> Cell:
     kind, _, key = head.name.partition(".")
-    values: Any = getattr(logged, kind)
-    return Cell(values.get(key), kind == "metrics", head.is_pinned)
+    value: Any = getattr(logged, kind).get(key)
+    if value is None:
+        return Cell("–", "faint", head.is_pinned)
+    if kind == "metrics":
+        return Cell(number_text(value), "", head.is_pinned)
+    return Cell(value if len(value) <= MOST_LETTERS else f"{value[: MOST_LETTERS - 1]}…", "mono", head.is_pinned)
