@@ -220,6 +220,7 @@ SIZES = [2, 5, 11, 100]
 def look_no_further(patch: pytest.MonkeyPatch) -> None:
     """Forty runs are few: let the search find them as it does among half a million."""
     patch.setattr(near, "WIDTHS", (1, 2))
+    patch.setattr(near, "WIDTHS_ALONE", (1, 1.5))
     patch.setattr(near, "FEW_TEXTS", 3)
     patch.setattr(near, "FEW_NUMBERS", 10)
 

@@ -6,10 +6,13 @@ hundred runs, found by their keys. Postgres left alone would choose by the avera
 experiment when it is wrong.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Left
 
@@ -23,8 +26,9 @@ _TEXTS: dict[str, type[Param] | type[Tag]] = {"param": Param, "tag": Tag}
 # So many matches are few: they are counted, and sorted, in a millisecond or two. Those of a text are read from the
 # table, those of a number out of the index.
 FEW_TEXTS, FEW_NUMBERS = 1000, 20_000
-# How many times as many runs as are wanted are looked at, and the most.
-WIDTHS, WIDEST = (4, 32), 5000
+# How many times as many runs as are wanted are looked at, and the most. Of those that fulfil the only condition few are
+# left out: the deleted ones.
+WIDTHS, WIDTHS_ALONE, WIDEST = (4.0, 32.0), (1.25, 8.0), 5000
 # Of so many conditions the best is looked for.
 MOST_LEADS = 4
 
@@ -76,21 +80,29 @@ def _of_runs(rows: "QuerySet[Any]") -> "QuerySet[Any, Any]":
     return rows.order_by().values_list("run_id", "began")
 
 
-def scout(experiment_pks: Sequence[int], of: Sequence[Lead]) -> Scout:
-    """Looks along the best of some leads, or along the runs themselves where all lead to many."""
+def scout(experiment_pks: Sequence[int], of: Sequence[Lead], *, alone: bool) -> Scout:
+    """Looks along the best of some leads, or along the runs themselves where all lead to many. `alone`: they are the
+    one condition that there is."""
     runs = Run.objects.filter(experiment_id=experiment_pks[0]).annotate(began=Coalesce("started_at", "created_at"))
     newest = Lead(runs.order_by().values_list("pk", "began"), in_time=True)
 
     def look(at: Any, falls: bool, wanted: int) -> Iterator[Found]:
+        widths = [math.ceil(wanted * width) for width in (WIDTHS_ALONE if alone else WIDTHS)]
         along = next((lead for lead in of if lead.in_time), None)
         if along is not None:
-            yield from _along(along, at, falls, (wanted * WIDTHS[0],))
-        best = _fewest(of) if along is None or len(of) > 1 else None
-        widths = [wanted * width for width in WIDTHS]
-        if best is not None:
-            yield from _along(best, at, falls, widths)
-        else:
-            yield from _along(along or newest, at, falls, widths[1:] if along else widths)
+            yield from _along(along, at, falls, widths[:1])
+            best = _fewest(of) if len(of) > 1 else None
+            yield from _along(best or along, at, falls, widths if best else widths[1:])
+            return
+        best = of[0] if len(of) == 1 else _fewest(of)
+        first = _if_few(best, at, falls, widths[0]) if best is not None else None
+        if best is None or first is None:
+            # Most runs are found by going through them.
+            yield from _along(newest, at, falls, [math.ceil(wanted * width) for width in WIDTHS])
+            return
+        yield first
+        if not first.whole:
+            yield from _along(best, at, falls, widths[1:])
 
     return look
 
@@ -101,15 +113,35 @@ def _fewest(of: Sequence[Lead]) -> Lead | None:
     return of[min(few)[1]] if few else None
 
 
+def _if_few(lead: Lead, at: Any, falls: bool, width: int) -> Found | None:
+    """As `_along`, where the matches are few, which is found out on the way; else None."""
+    sql, values = _from(lead, at, falls)[: lead.few].query.sql_with_params()
+    direction = "DESC" if falls else "ASC"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT run_id, began, count(*) OVER () FROM ({sql}) AS found ORDER BY began {direction} LIMIT {width}",  # noqa: S608
+            values,
+        )
+        rows = cursor.fetchall()
+    if rows and rows[0][2] == lead.few:
+        return None
+    return _found([(pk, began) for pk, began, _ in rows], width)
+
+
 def _along(lead: Lead, at: Any, falls: bool, widths: Sequence[int]) -> Iterator[Found]:
-    rows = lead.rows
-    if at is not None:
-        rows = rows.filter(**{f"began__{'lte' if falls else 'gte'}": at})
-    rows = rows.order_by("-began" if falls else "began")
+    rows = _from(lead, at, falls).order_by("-began" if falls else "began")
     for width in widths:
         if width <= WIDEST:
-            found = list(rows[:width])
-            whole = len(found) < width
-            yield Found([pk for pk, _ in found], None if whole else found[-1][1], whole)
-            if whole:
+            found = _found(list(rows[:width]), width)
+            yield found
+            if found.whole:
                 return
+
+
+def _from(lead: Lead, at: Any, falls: bool) -> "QuerySet[Any, Any]":
+    return lead.rows if at is None else lead.rows.filter(**{f"began__{'lte' if falls else 'gte'}": at})
+
+
+def _found(rows: Sequence[tuple[int, datetime]], width: int) -> Found:
+    whole = len(rows) < width
+    return Found([pk for pk, _ in rows], None if whole else rows[-1][1], whole)

@@ -67,7 +67,7 @@ class RunSearch:
         for comparison in comparisons:
             rows = rows.filter(self._condition(comparison))
         self.rows: QuerySet[Run] = rows
-        self._leads = near.leads(self._experiments, comparisons)
+        self._leads, self._alone = near.leads(self._experiments, comparisons), len(comparisons) == 1
         self._orders = parse_orderings(order_by)
 
     def page(self, size: int, token: str = "") -> Page:
@@ -118,7 +118,7 @@ class RunSearch:
         values = {key.name for key in keys} - {"uid", "shown_start"}
         rows = rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values))
         by_time = keys[0].name == _NEWEST.name and self._leads
-        return Part(rows, keys, near.scout(self._experiments, self._leads) if by_time else None)
+        return Part(rows, keys, near.scout(self._experiments, self._leads, alone=self._alone) if by_time else None)
 
     def _condition(self, comparison: Comparison) -> Q:
         if comparison.kind == "attribute":
