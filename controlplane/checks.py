@@ -1,5 +1,6 @@
 """System checks: problems of the settings, each in a sentence that says what to do."""
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,8 +10,11 @@ from django.core import checks
 from django.core.checks import CheckMessage, Critical, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.core.errors import Invalid
 from apps.core.limits import Rate
 from apps.core.text.publicurl import is_loopback, problem_of, shown
+from apps.experiments.files import standing
+from apps.experiments.files.stores.places import place_of
 
 
 @register()
@@ -53,6 +57,30 @@ def check_bin(**_: Any) -> Iterable[CheckMessage]:
     if settings.BIN_MAX_DAYS < 1 or settings.BIN_DAYS < 1:
         return [Error("FLOTILLA_BIN_DAYS and FLOTILLA_BIN_MAX_DAYS are 1 or more.", id="flotilla.E011")]
     return []
+
+
+@register()
+def check_artifacts(**_: Any) -> Iterable[CheckMessage]:
+    """Say what is wrong with the settings of a bucket. Asks nobody."""
+    problems: list[CheckMessage] = []
+    for network in settings.ARTIFACTS_ALLOWED_NETWORKS:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            problems.append(Error("FLOTILLA_ARTIFACTS_ALLOWED_NETWORKS has what is no network.", id="flotilla.E013"))
+    if settings.ARTIFACTS_URL:
+        try:
+            place_of(settings.ARTIFACTS_URL, settings.ARTIFACTS_ENDPOINT, settings.ARTIFACTS_REGION)
+        except Invalid as error:
+            problems.append(Error(error.message, hint=error.hint, id="flotilla.E012"))
+    return problems
+
+
+@register("artifacts", deploy=True)
+def check_artifact_store(**_: Any) -> Iterable[CheckMessage]:
+    """Ask the store of artifacts: `check --deploy --tag artifacts`. One that is away keeps no process from starting."""
+    problem = "" if any(check_artifacts()) else standing.problem_now()
+    return [checks.Warning(problem, id="flotilla.W003")] if problem else []
 
 
 @register()

@@ -8,6 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from apps.core.process.redisclient import redis_client
+from apps.experiments.files import standing
 
 # So long Redis is waited for, in seconds: a probe that waited longer would tell nothing else.
 REDIS_SECONDS = 0.5
@@ -25,9 +26,15 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """Readiness: Postgres and migrations. 503 with the reason while one is missing.
 
-    Redis is told of and does not count: requests are served without it, and no process of the web is any better off.
+    Redis and the store of artifacts are told of and do not count: requests are served without them, and no process of
+    the web is any better off.
     """
-    checks: dict[str, Callable[[], str]] = {"postgres": _postgres, "redis": _redis, "migrations": _migrations}
+    checks: dict[str, Callable[[], str]] = {
+        "postgres": _postgres,
+        "redis": _redis,
+        "migrations": _migrations,
+        "artifacts": _artifacts,
+    }
     results = {name: check() for name, check in checks.items()}
     status = verdict(results)
     return JsonResponse({"status": status, "checks": results}, status=503 if status == UNAVAILABLE else 200)
@@ -36,7 +43,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def verdict(results: Mapping[str, str]) -> str:
     """The state of the whole, by what each check says."""
     wrong = {name for name, result in results.items() if result != "ok"}
-    return UNAVAILABLE if wrong - {"redis"} else "degraded" if wrong else "ok"
+    return UNAVAILABLE if wrong - {"redis", "artifacts"} else "degraded" if wrong else "ok"
 
 
 def _postgres() -> str:
@@ -57,6 +64,10 @@ def _redis() -> str:
     finally:
         client.close()
     return "ok"
+
+
+def _artifacts() -> str:
+    return standing.last_seen() or "ok"
 
 
 def _migrations() -> str:

@@ -32,10 +32,19 @@ CSRF_FAILURE_VIEW = "apps.core.pages.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("FLOTILLA_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 DATA_DIR = Path(env.str("FLOTILLA_DATA_DIR", str(BASE_DIR / ".flotilla")))
 ARTIFACTS_DIR = Path(env.str("FLOTILLA_ARTIFACTS_DIR", str(DATA_DIR / "artifacts")))
+# A bucket instead of that folder: s3://bucket/prefix. Its credentials are the environment's own (AWS_ACCESS_KEY_ID …),
+# and are no setting: only the library of the store reads them.
+ARTIFACTS_URL = env.str("FLOTILLA_ARTIFACTS_URL", "")
+ARTIFACTS_ENDPOINT = env.str("FLOTILLA_ARTIFACTS_ENDPOINT", "") or env.str("AWS_ENDPOINT_URL", "")
+ARTIFACTS_REGION = env.str("FLOTILLA_ARTIFACTS_REGION", "") or env.str("AWS_REGION", "us-east-1")
 # Networks (CIDR) in which a registered API server may live although they are private.
 CLUSTER_ALLOWED_NETWORKS: list[str] = env.list(
     "FLOTILLA_CLUSTER_ALLOWED_NETWORKS",
     default=["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"] if PRODUCTION else ["127.0.0.0/8", "::1/128"],
+)
+# The same for the store of artifacts.
+ARTIFACTS_ALLOWED_NETWORKS: list[str] = env.list(
+    "FLOTILLA_ARTIFACTS_ALLOWED_NETWORKS", default=CLUSTER_ALLOWED_NETWORKS
 )
 # Runs on a cluster to ask whether its pods reach PUBLIC_URL: a shell, and python3, curl or wget.
 REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")

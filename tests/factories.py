@@ -7,8 +7,10 @@ import itertools
 import json
 import secrets
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
@@ -20,6 +22,7 @@ from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, KeptLog, Placement, Recording, Revision, Rollout, Stage, Target
 from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState, RolloutState
+from apps.experiments.files.stores import name_of
 from apps.experiments.models import (
     Attempt,
     Experiment,
@@ -46,6 +49,11 @@ _numbers = itertools.count(1)
 
 def uid() -> str:
     return secrets.token_hex(16)
+
+
+def stored_at(key: str) -> Path:
+    """The file of an artifact's key, on disk."""
+    return Path(settings.ARTIFACTS_DIR) / name_of(key)
 
 
 def member(project: Project, name: str = "ada", role: Role = Role.DEVELOPER) -> User:

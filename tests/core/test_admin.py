@@ -19,7 +19,7 @@ from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.models import Deployment
-from apps.experiments.files import artifacts
+from apps.experiments.files import artifacts, sweeping
 from apps.experiments.models import MetricPoint, Run
 from tests import factories
 
@@ -223,7 +223,7 @@ def test_a_project_in_which_all_has_ended_is_deleted_with_all_that_it_logged(
     Deployment.objects.update(current=None, stable=None)
     Deployment.objects.all().delete()
     Pod.objects.all().delete()
-    file = artifacts.file_of(artifacts.write(Run.objects.earliest("id"), "model/x", BytesIO(b"bytes")).key)
+    file = factories.stored_at(artifacts.write(Run.objects.earliest("id"), "model/x", BytesIO(b"bytes")).key)
     other = factories.run(factories.busy_project("other", size=1).experiments.get())
     page = f"/admin/core/project/{busy.pk}/delete/"
     assert "Type <code>demo</code>" in root.get(page).content.decode()
@@ -233,7 +233,7 @@ def test_a_project_in_which_all_has_ended_is_deleted_with_all_that_it_logged(
     assert list(Project.objects.values_list("name", flat=True)) == ["other"]
     assert set(MetricPoint.objects.values_list("run_id", flat=True)) <= set(Run.objects.values_list("pk", flat=True))
     assert MetricPoint.objects.filter(run_id=other.pk).exists()
-    assert not file.exists()
+    assert sweeping.sweep() and not file.exists()
     entry = AuditEntry.objects.get(action="project.delete")
     assert (entry.object_name, entry.project) == ("demo", None)
 

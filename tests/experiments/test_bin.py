@@ -260,11 +260,11 @@ def test_a_file_that_cannot_be_deleted_is_tried_after_all_others(
     keys = sorted(artifacts.write(factories.run(experiment), "a", io.BytesIO(b"1")).key for _ in range(3))
     DiscardedFile.objects.bulk_create([DiscardedFile(key=key) for key in keys])
     # A folder in the file's place can't be unlinked, not even by root.
-    stuck = artifacts.file_of(keys[0])
+    stuck = factories.stored_at(keys[0])
     stuck.unlink()
     stuck.mkdir()
     assert [sweeping.sweep(), sweeping.sweep()] == [1, 1], "the first stays, and the others are not held up"
-    assert not any(artifacts.file_of(key).is_file() for key in keys) and DiscardedFile.objects.get().key == keys[0]
+    assert not any(factories.stored_at(key).is_file() for key in keys) and DiscardedFile.objects.get().key == keys[0]
     stuck.rmdir()
     assert sweeping.sweep() == 1 and not DiscardedFile.objects.exists()
 

@@ -20,6 +20,7 @@ from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, Experiment, ModelVersion, RegisteredModel, Run
 from apps.experiments.registry.flavours import flavours_of
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 API = "/api/2.0/mlflow"
@@ -320,7 +321,7 @@ def test_paths_that_try_to_leave_are_refused_at_the_door(wire: Wire, runs: list[
 def test_a_client_s_path_is_never_a_path_on_the_server(wire: Wire, runs: list[Run]) -> None:
     assert wire.put(uri(runs[0], "deep/er/name.bin")).status_code == 200
     row = Artifact.objects.get()
-    stored = artifacts.file_of(row.key)
+    stored = factories.stored_at(row.key)
     assert stored.exists() and "name" not in str(stored) and len(row.key) == 32
 
 

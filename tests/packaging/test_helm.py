@@ -222,6 +222,25 @@ def test_several_web_replicas_need_a_volume_that_they_can_share(helm: Helm, temp
     assert by_kind(template(shared), "Deployment")["flotilla-web"]["spec"]["strategy"]["type"] == "RollingUpdate"
 
 
+def test_a_bucket_takes_the_place_of_the_volume(template):
+    bucket = {"url": "s3://models/team", "endpoint": "https://s3.example.com", "credentialsSecret": "store"}
+    objects = template(SMALLEST | {"web": {"replicas": 2}, "artifacts": bucket})
+    assert not by_kind(objects, "PersistentVolumeClaim")
+    web = by_kind(objects, "Deployment")["flotilla-web"]["spec"]
+    assert web["strategy"]["type"] == "RollingUpdate"
+    (container,) = web["template"]["spec"]["containers"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {"tmp"}
+    env = {each["name"]: each for each in container["env"]}
+    assert env["FLOTILLA_ARTIFACTS_URL"]["value"] == "s3://models/team"
+    assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"] == {
+        "name": "store",
+        "key": "AWS_SECRET_ACCESS_KEY",
+    }
+    by_identity = template(SMALLEST | {"artifacts": {"url": "s3://models"}})
+    (container,) = by_kind(by_identity, "Deployment")["flotilla-web"]["spec"]["template"]["spec"]["containers"]
+    assert not any(each["name"].startswith("AWS_") for each in container["env"])
+
+
 def test_selectors_choose_exactly_their_pods(template):
     objects = template(EVERYTHING)
     labels = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items()}

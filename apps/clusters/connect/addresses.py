@@ -42,8 +42,8 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def refusal(address: str, allowed_networks: Sequence[str]) -> str:
-    """Why `address` may not be used, or "" when it may. Pure."""
+def refusal(address: str, allowed_networks: Sequence[str], setting: str = "FLOTILLA_CLUSTER_ALLOWED_NETWORKS") -> str:
+    """Why `address` may not be used, or "" when it may; `setting` is where the networks are named. Pure."""
     ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
     if ip in _METADATA:
         return f"{address} is a cloud's metadata service"
@@ -57,7 +57,7 @@ def refusal(address: str, allowed_networks: Sequence[str]) -> str:
         return ""
     if _within(ip, [ipaddress.ip_network(network) for network in allowed_networks]):
         return ""
-    return f"{address} is a private address outside FLOTILLA_CLUSTER_ALLOWED_NETWORKS"
+    return f"{address} is a private address outside {setting}"
 
 
 def checked_address(server: str, allowed_networks: Sequence[str], resolver: Resolver | None = None) -> str:

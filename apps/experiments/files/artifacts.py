@@ -1,30 +1,34 @@
 """Where runs and logged models keep files.
 
-A client's path is only ever a name in Postgres. The bytes lie under a random key in `settings.ARTIFACTS_DIR`, so no
+A client's path is only ever a name in Postgres. The bytes lie under a random key in a store (`stores`), so no
 path, however it is encoded, reaches the file system; paths that try are refused all the same, because other clients
 write what they download to paths of that name on their own disks.
 """
 
-import contextlib
 import hashlib
-import os
 import unicodedata
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from datetime import timedelta
+from typing import Protocol
 from urllib.parse import unquote
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
+from apps.core.database import connections
 from apps.core.database.rows import put
-from apps.core.errors import Invalid, Missing
-from apps.experiments.models import Artifact, LoggedModel, Run
+from apps.core.errors import Conflict, Invalid, Missing
+from apps.experiments.files import stores
+from apps.experiments.files.stores import StoreUnavailable
+from apps.experiments.models import Artifact, DiscardedFile, LoggedModel, Run
 
 CHUNK = 1024 * 1024
+# Longer than any upload takes.
+UPLOAD_TIME = timedelta(days=1)
 MAX_PATH = 1000
 # More rounds of percent-encoding than any client makes by accident.
 _MAX_DECODINGS = 5
@@ -110,58 +114,65 @@ def root_of_run(experiment_pk: int, uid: str) -> str:
 def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = None) -> Artifact:
     """Store `body` under `path`, in place of what was there. The file is complete before its name appears.
 
-    Raises Invalid for a bad path or more than `max_bytes` (default: settings.ARTIFACT_MAX_BYTES).
+    Raises Invalid for a bad path or more than `max_bytes` (default: settings.ARTIFACT_MAX_BYTES), StoreUnavailable.
     """
     name = clean_path(path)
     limit = settings.ARTIFACT_MAX_BYTES if max_bytes is None else max_bytes
     key = uuid.uuid4().hex
-    size, sha256 = _store(key, body, limit)
+    # Whoever is killed on the way leaves this note, and by it nothing else.
+    DiscardedFile.objects.create(key=key, due_at=timezone.now() + UPLOAD_TIME)
+    # The client sends as slowly as it likes.
+    connections.let_go()
+    coming = _Coming(body, limit)
     try:
-        with transaction.atomic():
-            row, created = (
-                artifacts_of(owner)
-                .select_for_update()
-                .get_or_create(path=name, defaults={"key": key, "size": size, "sha256": sha256, **_owner_field(owner)})
-            )
-            if not created:
-                replaced = row.key
-                put(row, key=key, size=size, sha256=sha256)
-                transaction.on_commit(lambda: discard([replaced]))
+        stores.current().put(key, coming.chunks())
+        return _named(owner, name, key, coming)
     except BaseException:
-        discard([key])
+        DiscardedFile.objects.filter(key=key).update(due_at=timezone.now())
         raise
+
+
+class _Coming:
+    """What is being uploaded: its size and its SHA-256 are known when all of it was read."""
+
+    def __init__(self, body: Readable, limit: int) -> None:
+        self._body, self._limit = body, limit
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, as they come. Raises Invalid for too many."""
+        while chunk := self._body.read(CHUNK):
+            self.size += len(chunk)
+            if self.size > self._limit:
+                raise Invalid(f"The artifact is larger than {self._limit} bytes.", field="body")
+            self._sha256.update(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal digits."""
+        return self._sha256.hexdigest()
+
+
+@transaction.atomic
+def _named(owner: Owner, name: str, key: str, coming: _Coming) -> Artifact:
+    """Give what was stored its name."""
+    kept, _ = DiscardedFile.objects.filter(key=key, tries=0).delete()
+    if not kept:
+        raise Conflict("The upload took so long that it was given up.", hint="Upload it again.")
+    columns = {"key": key, "size": coming.size, "sha256": coming.sha256}
+    row, created = (
+        artifacts_of(owner).select_for_update().get_or_create(path=name, defaults={**columns, **_owner_field(owner)})
+    )
+    if not created:
+        _discard([row.key])
+        put(row, **columns)
     return row
 
 
 def _owner_field(owner: Owner) -> dict[str, Owner]:
     return {"run": owner} if isinstance(owner, Run) else {"logged_model": owner}
-
-
-def _store(key: str, body: Readable, limit: int) -> tuple[int, str]:
-    """The size and the SHA-256 of what is stored."""
-    target = file_of(key)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{key}.part")
-    size, sha256 = 0, hashlib.sha256()
-    try:
-        with partial.open("xb") as out:
-            while chunk := body.read(CHUNK):
-                size += len(chunk)
-                if size > limit:
-                    raise Invalid(f"The artifact is larger than {limit} bytes.", field="body")
-                sha256.update(chunk)
-                out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size, sha256.hexdigest()
-
-
-def file_of(key: str) -> Path:
-    """Where the bytes of a key lie; two levels of folders keep each small."""
-    return Path(settings.ARTIFACTS_DIR) / key[:2] / key[2:4] / key
 
 
 def get(owner: Owner, path: str) -> Artifact:
@@ -173,12 +184,29 @@ def get(owner: Owner, path: str) -> Artifact:
     return row
 
 
-def open_file(artifact: Artifact) -> BinaryIO:
-    """The bytes. Raises Missing when the row outlived its file."""
+def parts_of(artifact: Artifact, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes from `start` to before `end`, a part at a time. Raises Missing when the row outlived its file.
+
+    All of a file is held against its SHA-256 on the way: the last part of one that is damaged raises StoreUnavailable.
+    """
+    whole = start == 0 and end in (None, artifact.size)
     try:
-        return file_of(artifact.key).open("rb")
-    except FileNotFoundError as error:
+        parts = stores.current().read(artifact.key, start, artifact.size if end is None else end)
+    except Missing as error:
         raise Missing(f"The file of artifact {artifact.path!r} is gone from the store.") from error
+    return _undamaged(parts, artifact.sha256) if whole and artifact.sha256 else parts
+
+
+def _undamaged(parts: Iterator[bytes], sha256: str) -> Iterator[bytes]:
+    found, held = hashlib.sha256(), b""
+    for part in parts:
+        if held:
+            yield held
+        found.update(part)
+        held = part
+    if found.hexdigest() != sha256:
+        raise StoreUnavailable("The file in the store is damaged: it is not what was uploaded.")
+    yield held
 
 
 def list_folder(owner: Owner, path: str = "") -> list[Entry]:
@@ -209,24 +237,20 @@ def delete(owner: Owner, path: str) -> int:
     with transaction.atomic():
         doomed = list(rows.select_for_update())
         Artifact.objects.filter(pk__in=[row.pk for row in doomed]).delete()
-        keys = [row.key for row in doomed]
-        transaction.on_commit(lambda: discard(keys))
+        _discard([row.key for row in doomed])
     return len(doomed)
 
 
 def forget_project(pk: int) -> None:
-    """Remove all files of a project's runs and logged models; the bytes go after commit."""
+    """Remove all files of a project's runs and logged models; the bytes go soon after. Inside a transaction."""
     rows = Artifact.objects.filter(
         Q(run__experiment__project_id=pk) | Q(logged_model__experiment__project_id=pk)
     ).order_by()
     keys = list(rows.values_list("key", flat=True))
     Artifact.objects.filter(key__in=keys).delete()
-    transaction.on_commit(lambda: discard(keys))
+    _discard(keys)
 
 
-def discard(keys: Iterable[str]) -> None:
-    """Delete the bytes of these keys."""
-    for key in keys:
-        # A file that is missing already is what was wanted.
-        with contextlib.suppress(FileNotFoundError):
-            file_of(key).unlink()
+def _discard(keys: Iterable[str]) -> None:
+    """Note that no artifact has these keys any more, inside the transaction that takes them (`files.sweeping`)."""
+    DiscardedFile.objects.bulk_create([DiscardedFile(key=key) for key in keys], batch_size=1000)

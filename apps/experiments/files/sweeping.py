@@ -7,37 +7,37 @@ whoever is killed. A thread of each web process looks for such keys.
 import logging
 import threading
 
-from django.conf import settings
-from django.db import close_old_connections, transaction
-from django.db.models import F
+from django.db import close_old_connections, connection
+from django.utils import timezone
 
-from apps.experiments.files import artifacts
+from apps.experiments.files import standing, stores
 from apps.experiments.models import DiscardedFile
 
 logger = logging.getLogger(__name__)
-# Files that one transaction deletes, and seconds between two looks.
+# Files that are deleted together, and seconds between two looks.
 LOT, PAUSE_SECONDS = 100, 15.0
 
 
 def sweep() -> int:
     """Delete some files; how many. A file that can't be deleted is tried again after all others.
 
-    Several processes share them. Whoever is killed leaves the keys, and a file that is missing already is well.
+    Several processes share them, and two may delete the same. Whoever is killed leaves the keys. No transaction is open
+    while the store is at it.
     """
-    with transaction.atomic():
-        rows = DiscardedFile.objects.order_by("tries", "key").select_for_update(skip_locked=True)[:LOT]
-        gone, stuck = [], []
-        for key in [row.key for row in rows]:
-            try:
-                artifacts.discard([key])
-            except OSError:
-                logger.exception("the file of a deleted artifact can't be deleted: %s", artifacts.file_of(key))
-                stuck.append(key)
-            else:
-                gone.append(key)
-        DiscardedFile.objects.filter(key__in=gone).delete()
-        DiscardedFile.objects.filter(key__in=stuck).update(tries=F("tries") + 1)
+    due = DiscardedFile.objects.filter(due_at__lte=timezone.now()).order_by("tries", "key")
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [list(due.values_list("key", flat=True)[:LOT])])
+        keys = [key for (key,) in cursor.fetchall()]
+    stuck = set(stores.current().delete(keys)) if keys else set()
+    gone = [key for key in keys if key not in stuck]
+    DiscardedFile.objects.filter(key__in=gone).delete()
     return len(gone)
+
+
+# From then on no artifact gets the key (`artifacts.write`).
+_CLAIM = f"""
+UPDATE {DiscardedFile._meta.db_table} SET tries = tries + 1 WHERE key = ANY(%s) RETURNING key
+"""  # noqa: S608 - the name of our own table
 
 
 def start() -> None:
@@ -50,11 +50,10 @@ def _run() -> None:
     while True:
         swept = 0
         try:
-            # Without its store a process would take every file for gone already.
-            if settings.ARTIFACTS_DIR.is_dir():
-                swept = sweep()
+            standing.look_when_due()
+            swept = sweep()
         except Exception:
-            # Postgres may be away; the keys stay.
+            # Postgres may be away, or the store; the keys stay.
             logger.exception("files of deleted artifacts could not be looked for")
         finally:
             close_old_connections()

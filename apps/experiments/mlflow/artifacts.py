@@ -65,7 +65,7 @@ def download(call: Call, path: str) -> HttpResponseBase:
     if trace_files.is_of_trace(path):
         return trace_files.download(call, path)
     owner, name = owner_of(call, path)
-    return file_response(artifacts.get(owner, name))
+    return file_response(artifacts.get(owner, name), call.request.headers)
 
 
 def delete(call: Call, path: str) -> dict[str, Any]:

@@ -173,4 +173,4 @@ def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:
 def get_artifact(call: Call, model_id: str) -> HttpResponseBase:
     """One of the model's files."""
     path = path_of(call, "artifact_file_path")
-    return file_response(artifacts.get(logged_model_of(call, model_id, deleted=True), path))
+    return file_response(artifacts.get(logged_model_of(call, model_id, deleted=True), path), call.request.headers)

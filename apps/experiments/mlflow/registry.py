@@ -266,7 +266,7 @@ def download_uri(call: Call) -> dict[str, Any]:
 def get_artifact(call: Call) -> HttpResponseBase:
     """One of a version's files."""
     path = path_of(call, "path")
-    return file_response(file_of(_version(call), path))
+    return file_response(file_of(_version(call), path), call.request.headers)
 
 
 def set_version_tag(call: Call) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def list_artifacts(call: Call) -> dict[str, Any]:
 def get_artifact(call: Call) -> HttpResponseBase:
     """One of the run's files."""
     path = path_of(call, "path")
-    return file_response(artifacts.get(run_of(call), path))
+    return file_response(artifacts.get(run_of(call), path), call.request.headers)
 
 
 @raw_body

@@ -4,6 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.core.models import Project
 from apps.experiments.states import Binned
@@ -47,9 +49,14 @@ class Purge(models.Model):
 
 
 class DiscardedFile(models.Model):
-    """The key of a file whose artifact is gone, until a web process has deleted the file, too."""
+    """The key of a file that no artifact has, until a web process has deleted the file, too.
+
+    Noted before a file is written, too, so that what a killed upload has left goes when its time is over.
+    """
 
     key = models.CharField(max_length=32, primary_key=True)
+    due_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    # More than 0 from when on somebody deletes it: no artifact gets it any more.
     tries = models.PositiveIntegerField(default=0)
 
     class Meta:

@@ -175,7 +175,7 @@ def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
 @require_safe
 def artifact(request: PageRequest, project: Project, uid: str, path: str) -> HttpResponseBase:
     """One file of the run: a picture in place, anything else as a download."""
-    return file_response(artifacts.get(_found(request, project, uid), path), inline=True)
+    return file_response(artifacts.get(_found(request, project, uid), path), request.headers, inline=True)
 
 
 @page
@@ -185,7 +185,7 @@ def model_artifact(request: PageRequest, project: Project, uid: str, model: str,
     logged = _found(request, project, uid).logged_models.filter(uid=model, deleted_at=None).first()
     if logged is None:
         raise Missing(f"The run logged no model {model!r}.")
-    return file_response(artifacts.get(logged, path), inline=True)
+    return file_response(artifacts.get(logged, path), request.headers, inline=True)
 
 
 @page

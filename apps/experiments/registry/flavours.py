@@ -18,8 +18,7 @@ def flavours_of(version: ModelVersion) -> frozenset[str]:
         artifact = artifacts.get(owner, "/".join(filter(None, [version.artifact_path, "MLmodel"])))
         if artifact.size > LARGEST:
             return frozenset()
-        with artifacts.open_file(artifact) as file:
-            said = safeyaml.load(file.read())
+        said = safeyaml.load(b"".join(artifacts.parts_of(artifact)))
     except (Missing, ValueError):
         return frozenset()
     flavours = said.get("flavors") if isinstance(said, dict) else None

@@ -77,6 +77,24 @@ REDIS_URL: {{ required (printf "secrets.redisUrl %s" $ask) .Values.secrets.redis
 - name: FLOTILLA_MODEL_SERVER_IMAGE
   value: {{ . | quote }}
 {{- end }}
+{{- with $root.Values.artifacts }}
+{{- if .url }}
+- name: FLOTILLA_ARTIFACTS_URL
+  value: {{ .url | quote }}
+- name: FLOTILLA_ARTIFACTS_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: FLOTILLA_ARTIFACTS_REGION
+  value: {{ .region | quote }}
+{{- $credentials := .credentialsSecret }}
+{{- range ternary (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY") list (ne $credentials "") }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $credentials }}
+      key: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $name, $value := $root.Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}
