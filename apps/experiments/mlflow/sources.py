@@ -4,9 +4,8 @@ No foreign URI is opened on the server, now or later: it is kept for clients, an
 """
 
 import re
-from urllib.parse import unquote, urlsplit
 
-from apps.core.errors import Invalid, Missing
+from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments import selectors
@@ -14,6 +13,7 @@ from apps.experiments.files import artifacts
 from apps.experiments.mlflow.lookup import logged_model_of, run_by_uid
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import LoggedModel, ModelVersion, Run
+from apps.experiments.registry.foreign import check_foreign
 from apps.experiments.registry.origin import Origin
 
 _OURS = re.compile(
@@ -23,7 +23,6 @@ _OURS = re.compile(
     r"|mlflow-artifacts:/+\d+/(?P<store_run>[0-9a-f]{32})/artifacts/?(?P<store_run_path>.*)"
 )
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<number>[^/@]+)|@(?P<alias>[^/@]+))")
-_DECODINGS = 10
 
 
 def origin_of(call: Call, project: Project, source: str) -> Origin:
@@ -60,35 +59,3 @@ def _kept(call: Call, project: Project, match: re.Match[str]) -> Origin:
 
 def _registered(version: ModelVersion) -> Origin:
     return Origin(version.run, version.logged_model, version.artifact_path, version.location)
-
-
-def check_foreign(source: str) -> None:
-    """A URI of another store, with no way out of its folder. Raises Invalid.
-
-    As stock does it (`_validate_source_run` and `_validate_non_local_source_contains_relative_paths` of
-    mlflow/server/handlers.py): whoever loads the version later opens the URI, on a machine with files of its own.
-    """
-    plain = source
-    for _ in range(_DECODINGS):
-        before, plain = plain, unquote(plain)
-        if before == plain:
-            break
-    if _leaves_its_folder(plain) or not plain.isprintable() or before != plain:
-        raise Invalid(
-            f"Invalid model version source: '{source[:200]}'. If supplying a source as an http, https, local file "
-            "path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path "
-            "references present.",
-            hint="Register what was logged here (models:/m-…, runs:/<run>/<path>, models:/<name>/<version>), or name "
-            "the URI of a store, such as s3://bucket/path. A path of one machine is none.",
-            field="source",
-        )
-
-
-def _leaves_its_folder(uri: str) -> bool:
-    """Whether it has a step upwards, or names no store at all."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:  # half a pair of brackets, for instance
-        return True
-    steps = re.split(r"[/\\]", f"{parts.netloc}/{parts.path}/{parts.query}/{parts.fragment}")
-    return parts.scheme in ("", "file") or ".." in steps
