@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("experiments", "0016_counted_by_an_index"),
+        ("experiments", "0018_runs_are_counted"),
     ]
 
     operations = [

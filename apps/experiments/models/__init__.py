@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Left, Now
 from apps.clusters.models import Cluster
 from apps.core.models import Project
 from apps.experiments.models.bins import Bin, DiscardedFile, Purge, in_bin
+from apps.experiments.models.imports import Imported
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
@@ -37,6 +38,7 @@ __all__ = [
     "DatasetInput",
     "DiscardedFile",
     "Experiment",
+    "Imported",
     "LatestMetric",
     "LoggedModel",
     "MetricPoint",

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.core.database import prepared
 from apps.core.errors import Invalid
+from apps.experiments.models import Run
 from apps.experiments.states import Packing
 from apps.experiments.tracking import measured
 from apps.experiments.tracking.ingest import Batch
@@ -50,6 +51,8 @@ _BUT_PACKED = """
       )
   )
 """
+# What nobody has to be asked for.
+_ANYHOW = "WITH permit AS (SELECT 1 AS granted)"
 _RUN = """
 , changed AS (UPDATE experiments_run SET {columns} FROM permit WHERE id = %(run)s RETURNING id)
 """
@@ -79,8 +82,8 @@ SELECT params.key, params.value FROM permit LEFT JOIN params ON true
 
 
 @functools.cache
-def _statement(*, metrics: bool, params: bool, tags: bool, name: bool, packed: bool) -> str:
-    parts = [IF_RUN_ACTIVE]
+def _statement(begin: str, *, metrics: bool, params: bool, tags: bool, name: bool, packed: bool) -> str:
+    parts = [begin]
     if metrics:
         parts.append(_METRICS.format(but_packed=_BUT_PACKED if packed else ""))
     columns = [_NAMED] * name + [_TO_PACK] * (packed and metrics)
@@ -106,7 +109,29 @@ def store(permit: Permit, batch: Batch) -> bool:
 
 
 def _store(permit: Permit, batch: Batch) -> bool:
-    values = permit.values
+    rows = _written(IF_RUN_ACTIVE, permit.values, batch, packed=permit.is_packed)
+    for key, value in rows:
+        if key is not None and value != batch.params[key]:
+            raise _changed(permit, key, value, batch.params[key])
+    if rows and permit.run is not None:
+        _of_models(permit.run.pk, permit.experiment.pk, batch)
+    return bool(rows)
+
+
+@transaction.atomic
+def store_brought(run: Run, batch: Batch) -> None:
+    """Write what another server kept of a run that is here by now. A param that has a value already keeps it.
+
+    Raises Invalid for a metric of a model that is none of the project's.
+    """
+    values = {"run": run.pk, "experiment": run.experiment_id, "began": run.started_at}
+    # As if some of its points were packed: they may be, at any moment.
+    _written(_ANYHOW, values, batch, packed=True)
+    _of_models(run.pk, run.experiment_id, batch)
+
+
+def _written(begin: str, values: dict[str, Any], batch: Batch, *, packed: bool) -> list[Any]:
+    """The params as they are stored by now, or a row of nothing; no row where the permit does not hold."""
     name = batch.tags.get(RUN_NAME_TAG, "")[:NAME_LENGTH]
     if batch.keys:
         values["keys"] = "\n".join(batch.keys)
@@ -118,22 +143,22 @@ def _store(permit: Permit, batch: Batch) -> bool:
         if pairs:
             values[f"{kind}_keys"], values[f"{kind}_values"] = list(pairs), list(pairs.values())
     statement = _statement(
+        begin,
         metrics=bool(batch.keys),
         params=bool(batch.params),
         tags=bool(batch.tags),
         name=bool(name),
-        packed=permit.is_packed,
+        packed=packed,
     )
     with prepared.cursor() as cursor:
         cursor.execute(statement, values)
-        rows = cursor.fetchall()
-    for key, value in rows:
-        if key is not None and value != batch.params[key]:
-            raise _changed(permit, key, value, batch.params[key])
-    if rows and batch.of_models and permit.run is not None:
+        return list(cursor.fetchall())
+
+
+def _of_models(run: int, experiment: int, batch: Batch) -> None:
+    if batch.of_models:
         columns = {name: getattr(batch, name) for name in ("keys", "values", "steps", "timestamps")}
-        measured.store(permit.run.pk, permit.experiment.pk, batch.of_models, columns)
-    return bool(rows)
+        measured.store(run, experiment, batch.of_models, columns)
 
 
 def _array(items: Any) -> str:
