@@ -83,7 +83,7 @@ class RunSearch:
         every run of the experiment. The latest value is one a run and key, so that nothing is found twice.
         """
         if not self._orders:
-            return [self._part(self.rows, [])]
+            return [self._ahead(self._part(self.rows, []))]
         first, rest = self._orders[0], self._orders[1:]
         if first.kind == "attribute" and first.key.lower() == "started_at":
             # Those that never began come last in either direction. Of all others it is what they are shown with.
@@ -91,7 +91,7 @@ class RunSearch:
             shown = replace(first, key="start_time")
             return [self._part(began, [shown, *rest]), self._part(self.rows.filter(started_at__isnull=True), rest)]
         if first.kind != "metric":
-            return [self._part(self.rows, self._orders)]
+            return [self._ahead(self._part(self.rows, self._orders))]
         latest = Q(latest_metrics__experiment_id__in=self._experiments, latest_metrics__key=first.key)
         with_value = self.rows.annotate(
             lead=FilteredRelation("latest_metrics", condition=latest), lead_value=F("lead__value")
@@ -117,8 +117,13 @@ class RunSearch:
         keys.append(Key("uid"))
         values = {key.name for key in keys} - {"uid", "shown_start"}
         rows = rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values))
-        by_time = keys[0].name == _NEWEST.name and self._leads
-        return Part(rows, keys, near.scout(self._experiments, self._leads, alone=self._alone) if by_time else None)
+        return Part(rows, keys)
+
+    def _ahead(self, part: Part) -> Part:
+        """The same, looking ahead where the order is that of time."""
+        if not self._leads or part.keys[0].name != _NEWEST.name:
+            return part
+        return replace(part, scout=near.scout(self._experiments, self._leads, alone=self._alone))
 
     def _condition(self, comparison: Comparison) -> Q:
         if comparison.kind == "attribute":
