@@ -109,7 +109,7 @@ class Everything:
         assert Reach.objects.get().outcome != "NotRun", Reach.objects.get().words
 
     def launch(self, *command: str) -> Run:
-        spec = parse_spec({"image": "busybox", "command": list(command)})
+        spec = parse_spec({"image": "busybox", "command": list(command), "checkpoints": {"size": "1Gi"}})
         return experiments.launch_run(principal=self.root, experiment=self.experiment, spec=spec)
 
     def follow(self, run: Run, state: str) -> None:

@@ -17,7 +17,9 @@ from apps.core.work import DONE, Again
 from apps.core.work.models import Work
 from apps.experiments import services
 from apps.experiments.models import Attempt, Experiment, Run
+from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import reconcile_run
+from apps.experiments.reconcile.places import is_due
 from apps.experiments.states import SETTLED, RunState
 from tests import factories
 from tests.experiments.rounds import follow
@@ -133,6 +135,23 @@ def test_the_next_attempt_goes_elsewhere(principal: Principal, project: Project,
     Node.objects.filter(cluster=fleet["eu"]).update(ready=False)
     assert placed(run) == "us", "no other has room"
     assert run.placing["why"].endswith("attempt 2 was interrupted there; no other fits")
+
+
+def test_a_run_with_checkpoints_stays_where_they_are_and_says_so_where_it_can_not(
+    principal: Principal, project: Project, fleet: dict[str, Cluster]
+) -> None:
+    run = launch(principal, project, checkpoints={"size": "1Gi"})
+    assert placed(run) == "eu"
+    now = timezone.now()
+    about = {"namespace": run.namespace, "job_name": f"run-{run.pk}-1", "job_uid": "u"}
+    Attempt.objects.create(run=run, number=1, cluster=run.cluster, **about, state="Failed", reason="NodeLost",
+                           cause="interrupted", created_at=now, ended_at=now)  # fmt: skip
+    Run.objects.filter(pk=run.pk).update(retry_at=now)
+    case = cases.load(run.pk)
+    assert case is not None and not is_due(case, 2), "a round on its cluster, not a choice"
+    Cluster.objects.filter(name="eu").update(state="Unreachable")
+    assert placed(run) == "us"
+    assert run.placing["why"].endswith("; its checkpoints are on eu, so it begins anew")
 
 
 def test_what_no_cluster_can_ever_hold_is_refused(

@@ -48,6 +48,13 @@ NEEDED: tuple[Permission, ...] = (
     Permission("", "services", ("get", *_WATCH, *_APPLY, "delete"), "A deployment has a stable address."),
     Permission("", "secrets", ("get", "list", *_APPLY, "delete"), "Runs and replicas get their tokens."),
     Permission("batch", "jobs", ("get", *_WATCH, "create", "delete"), "Runs are launched and cancelled."),
+    Permission(
+        "",
+        "persistentvolumeclaims",
+        ("get", "list", "create", "delete"),
+        "Runs keep checkpoints, where they ask for it.",
+        optional=True,
+    ),
     Permission("apps", "deployments", (*_WATCH, *_APPLY, "delete"), "Models are served."),
     Permission(
         "autoscaling",

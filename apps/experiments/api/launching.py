@@ -29,6 +29,16 @@ class GitSerializer(Strict):
     )
 
 
+class CheckpointsSerializer(Strict):
+    """A directory that outlives the run's pods."""
+
+    size = serializers.CharField(help_text="Of the volume, such as 20Gi.")
+    storage_class = serializers.CharField(
+        required=False, allow_blank=True, help_text="A StorageClass of the cluster; its default one otherwise."
+    )
+    path = serializers.CharField(required=False, help_text="Where it is mounted; /checkpoints by default.")
+
+
 def _word() -> serializers.CharField:
     """A text that is taken as it is: blanks may be all that it is about."""
     return serializers.CharField(allow_blank=True, trim_whitespace=False)
@@ -84,6 +94,11 @@ class NewRunSerializer(PodOptionsSerializer):
         required=False,
         allow_blank=True,
         help_text="A LocalQueue of Kueue in the namespace, on a cluster that is named: it says when the run begins.",
+    )
+    checkpoints = CheckpointsSerializer(
+        required=False,
+        help_text="A directory, told by FLOTILLA_CHECKPOINTS, that all attempts on a cluster find as they left it. It "
+        "is deleted with the run, for good.",
     )
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
 from apps.clusters.why.holds import QUEUE
-from apps.experiments.manifests.code import MOUNTED, code_step
+from apps.experiments.manifests.checkpoints import mounted, volume_of
+from apps.experiments.manifests.code import CODE_VOLUME, MOUNTED, code_step
 from apps.experiments.manifests.workers import meeting_variables
 from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
@@ -95,7 +96,8 @@ def run_job(
             options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
-            **(code_step(spec.code, git_image, _amounts(spec)) if spec.code is not None else {}),
+            init=[code_step(spec.code, git_image, _amounts(spec))] if spec.code is not None else [],
+            volumes=_volumes(run_pk, spec),
         )
         | ({"subdomain": name} if met else {}),
     }
@@ -154,6 +156,10 @@ def _container(
     }
     if spec.code is not None:
         container |= {"workingDir": spec.code.working_directory, "volumeMounts": [MOUNTED]}
+    if spec.checkpoints is not None:
+        mount, variable = mounted(spec.checkpoints)
+        container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]
+        container["env"].insert(0, variable)
     if spec.command_line:
         container["command"] = by_shell(spec.command_line)
     if spec.command:
@@ -161,6 +167,11 @@ def _container(
     if spec.args:
         container["args"] = list(spec.args)
     return container
+
+
+def _volumes(run_pk: int, spec: RunSpec) -> list[dict[str, Any]]:
+    code = [CODE_VOLUME] if spec.code is not None else []
+    return [*code, volume_of(run_pk)] if spec.checkpoints is not None else code
 
 
 def _amounts(spec: RunSpec) -> dict[str, str]:

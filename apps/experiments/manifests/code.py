@@ -9,6 +9,7 @@ from apps.experiments.specs.code import FOLDER, MOUNT, STEP, VOLUME, Code
 
 MOUNTED = {"name": VOLUME, "mountPath": MOUNT}
 """The mount, which the run's container has, too."""
+CODE_VOLUME: dict[str, Any] = {"name": VOLUME, "emptyDir": {}}
 # One commit where the server can give one alone. A short name of a commit, and a server of plain files, need all.
 # The last words of the step are the commit, which the run's page and REST tell.
 _SCRIPT = """
@@ -37,8 +38,7 @@ git rev-parse HEAD >/dev/termination-log
 
 
 def code_step(code: Code, image: str, amounts: dict[str, str]) -> dict[str, Any]:
-    """The pod's init step and volume, as `secure_pod_spec` takes them. `amounts` are the run's own: a pod asks for what
-    its largest step asks for."""
+    """The pod's init step. `amounts` are the run's own: a pod asks for what its largest step asks for."""
     env: list[dict[str, Any]] = [
         {"name": "HOME", "value": MOUNT},
         {"name": "FLOTILLA_CODE", "value": FOLDER},
@@ -52,7 +52,7 @@ def code_step(code: Code, image: str, amounts: dict[str, str]) -> dict[str, Any]
             {"name": f"GIT_{key.upper()}", "valueFrom": {"secretKeyRef": {"name": code.secret, "key": key}}}
             for key in ("username", "password")
         ]
-    step = {
+    return {
         "name": STEP,
         "image": image,
         "command": ["/bin/sh", "-c", _SCRIPT],
@@ -61,4 +61,3 @@ def code_step(code: Code, image: str, amounts: dict[str, str]) -> dict[str, Any]
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [MOUNTED],
     }
-    return {"init": [step], "volumes": [{"name": VOLUME, "emptyDir": {}}]}

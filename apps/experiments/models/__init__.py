@@ -15,6 +15,7 @@ from apps.clusters.models import Cluster
 from apps.core.models import Project
 from apps.experiments.models.bins import Bin, DiscardedFile, Purge, in_bin
 from apps.experiments.models.imports import Imported
+from apps.experiments.models.claims import KeptClaim
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
@@ -39,6 +40,7 @@ __all__ = [
     "DiscardedFile",
     "Experiment",
     "Imported",
+    "KeptClaim",
     "LatestMetric",
     "LoggedModel",
     "MetricPoint",

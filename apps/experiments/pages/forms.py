@@ -14,6 +14,7 @@ from apps.core.pages.formtext import as_lines, check_each, pairs
 from apps.experiments.models import TAG_LENGTH, Run
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_DEADLINE_SECONDS, MAX_RETRIES, MAX_TEXT, MAX_WORKERS, parse_spec
+from apps.experiments.specs.checkpoints import KEYS as CHECKPOINT_KEYS
 from apps.experiments.specs.code import KEYS as GIT_KEYS
 from apps.experiments.specs.commands import Way, fields_of, of_spec
 
@@ -35,6 +36,7 @@ _CHECKED: dict[str, Callable[[Any], object]] = {
     "memory": lambda memory: _check(resources={"memory": memory}),
     "env": lambda env: _check(env=env),
 }
+_OF_CHECKPOINTS = tuple(f"checkpoints_{key}" for key in CHECKPOINT_KEYS)
 # What a place is chosen by.
 _OF_PLACES = ("cluster", "cluster_selector", "cpu", "memory", "gpu", "workers")
 ANY = "Any cluster that fits"
@@ -49,7 +51,7 @@ def _check(**part: Any) -> None:
 class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
-    advanced = ("git_folder", "git_secret", "queue", *PodOptionsForm.advanced)
+    advanced = ("git_folder", "git_secret", "queue", *_OF_CHECKPOINTS, *PodOptionsForm.advanced)
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="Empty: the experiment's, with a number.")
@@ -117,6 +119,20 @@ class LaunchForm(PodOptionsForm):
         required=False,
         max_length=63,
         help_text="A LocalQueue of Kueue in the namespace, which says when it begins. The cluster is named, too.",
+    )
+    checkpoints_size = forms.CharField(
+        label="Checkpoints",
+        required=False,
+        max_length=40,
+        widget=forms.TextInput(attrs={"placeholder": "20Gi", **SHORT}),
+        help_text="The size of a directory that every attempt finds as the last one left it: $FLOTILLA_CHECKPOINTS. "
+        "Empty: none.",
+    )
+    checkpoints_storage_class = forms.CharField(
+        label="Storage class of the checkpoints", required=False, max_length=253, help_text="Empty: the cluster's own."
+    )
+    checkpoints_path = forms.CharField(
+        label="Checkpoints are mounted at", required=False, max_length=500, help_text="Empty: /checkpoints."
     )
     params = forms.CharField(
         required=False,
@@ -198,6 +214,7 @@ class LaunchForm(PodOptionsForm):
         wish |= {"matrix": values["matrix"]} if values["matrix"] else {}
         wish |= {"queue": values["queue"]} if values["queue"] else {}
         wish |= {"git": git} if (git := self._git()) else {}
+        wish |= {"checkpoints": kept} if (kept := self._checkpoints()) else {}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
         wish |= {"retries": values["retries"]} if values["retries"] is not None else {}
@@ -211,6 +228,9 @@ class LaunchForm(PodOptionsForm):
 
     def _git(self) -> dict[str, str]:
         return {key: text for key in GIT_KEYS if (text := self.cleaned_data[f"git_{key}"])}
+
+    def _checkpoints(self) -> dict[str, str]:
+        return {key: text for key in CHECKPOINT_KEYS if (text := self.cleaned_data[f"checkpoints_{key}"])}
 
     @property
     def place_fields(self) -> tuple[str, ...]:
@@ -256,6 +276,7 @@ def filled_in(run: Run) -> dict[str, Any]:
         **initial_of(spec),
         **_place_of(run),
         **{f"git_{key}": text for key, text in (spec.get("git") or {}).items()},
+        **{f"checkpoints_{key}": text for key, text in (spec.get("checkpoints") or {}).items()},
     }
 
 

@@ -1,8 +1,9 @@
-"""The code and the image that a run was made of, as its page tells them: what was asked for, and what it got."""
+"""The code and the image that a run was made of, and its checkpoints, as its page tells them: as asked for, as got."""
 
 from collections.abc import Iterable
 
 from apps.clusters.podoptions.words import Row
+from apps.experiments.manifests.checkpoints import claim_name
 from apps.experiments.models import Attempt, Run
 from apps.experiments.specs.code import Code
 
@@ -15,9 +16,18 @@ def made_of(run: Run, attempts: Iterable[Attempt]) -> list[Row]:
     rows = [
         Row("Git repository", [text for text in asked if text]),
         Row("Commit", _distinct(pod.get("commit") for pod in pods)),
+        Row("Checkpoints", _kept(run)),
         Row("Image as pulled", _distinct(pod.get("image_id") for pod in pods)),
     ]
     return [row for row in rows if row.lines]
+
+
+def _kept(run: Run) -> list[str]:
+    asked = run.spec.get("checkpoints")
+    if not asked:
+        return []
+    of_class = f"of class {asked['storage_class']}" if asked.get("storage_class") else ""
+    return [f"{asked['path']}: claim {claim_name(run.pk)}", " ".join(filter(None, (asked["size"], of_class)))]
 
 
 def _distinct(texts: Iterable[str | None]) -> list[str]:

@@ -19,9 +19,11 @@ from apps.core.models import ApiToken
 from apps.core.secrets.tokens import digest, revoke_tokens
 from apps.experiments import manifests
 from apps.experiments.decision.causes import NAME_TAKEN
+from apps.experiments.manifests.checkpoints import checkpoints_claim
 from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile.case import Case, new_token
+from apps.experiments.reconcile.claims import make_claim
 from apps.experiments.specs import parse_spec
 
 
@@ -42,6 +44,7 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
     try:
         job = _job(case, attempt, now)
         _secret(case.run, client, token)
+        _claim(case.run, job, client)
         created = _create(client, job, case.run)
     except Invalid as error:
         raise RefusedError("Invalid", error.sentence) from error
@@ -98,6 +101,14 @@ def _secret(run: Run, client: KubeClient, token: str) -> None:
         client.apply(_with(run, text))
     else:
         _in_namespace(client, _with(run, text), project)
+
+
+def _claim(run: Run, job: dict[str, Any], client: KubeClient) -> None:
+    """The claim of the run's checkpoints, where it asks for them."""
+    claim = checkpoints_claim(job, run.pk, run.experiment.project.name, parse_spec(run.spec))
+    if claim is not None and not make_claim(run, claim, client):
+        name = claim["metadata"]["name"]
+        raise RefusedError(NAME_TAKEN, f"Claim {name} in {run.namespace} is another Flotilla's, or a person's.")
 
 
 def _with(run: Run, token: str) -> dict[str, Any]:

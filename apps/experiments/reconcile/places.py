@@ -17,8 +17,13 @@ FIRST_LOOK, LAST_LOOK = timedelta(seconds=3), timedelta(minutes=2)
 
 def is_due(case: Case, begin: int) -> bool:
     """Whether the attempt of this number has yet to be given a cluster: none was chosen for it, or one that went away
-    before anything was made of it."""
+    before anything was made of it.
+
+    A run with checkpoints stays where they are, as long as that cluster can be asked.
+    """
     if not begin or case.run.anywhere is None:
+        return False
+    if stays_of(case) and case.run.cluster is not None and not is_away(case.run.cluster):
         return False
     placing = Placing.from_json(case.run.placing)
     if placing is None or placing.attempt != begin or case.run.cluster is None:
@@ -31,13 +36,26 @@ def find(case: Case, begin: int, now: datetime) -> Outcome:
     before = Placing.from_json(case.run.placing)
     waits = before is not None and before.attempt == begin and before.since is not None
     since = before.since if before is not None and waits and before.since is not None else now
-    placing = choose(case.run, begin, avoid=_avoided(case), since=since)
+    placing = choose(case.run, begin, avoid=_avoided(case), since=since, left=_left_behind(case))
     if placing is None:
         return Again(0.0)
     if placing.cluster:
         return DONE
     pause = min(max((now - since) / 4, FIRST_LOOK), LAST_LOOK)
     return Again(pause.total_seconds())
+
+
+def stays_of(case: Case) -> bool:
+    """Whether it has checkpoints on the cluster of its last attempt."""
+    last, run = case.last, case.run
+    return bool(run.spec.get("checkpoints")) and last is not None and last.cluster_id == run.cluster_id
+
+
+def _left_behind(case: Case) -> str:
+    """The name of the cluster that has the run's checkpoints; "" where there are none."""
+    if not case.run.spec.get("checkpoints") or case.last is None or case.last.cluster_id is None:
+        return ""
+    return Cluster.objects.filter(pk=case.last.cluster_id).values_list("name", flat=True).first() or ""
 
 
 def _avoided(case: Case) -> dict[str, str]:

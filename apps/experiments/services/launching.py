@@ -21,6 +21,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
+from apps.experiments.manifests.checkpoints import checkpoints_claim
 from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
@@ -328,6 +329,8 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> list[dict[
         git_image=settings.GIT_IMAGE,
     )
     made = [run_namespace(project.name, namespace_name), job]
+    claim = checkpoints_claim(job, 0, project.name, spec)
+    made += [claim] if claim is not None else []
     return [*made, meeting_service(job)] if spec.workers > 1 else made
 
 

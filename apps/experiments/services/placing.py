@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection, transaction
@@ -78,15 +78,18 @@ def previewed(wishes: list[tuple[RunSpec, Anywhere | None]]) -> list[Placing | N
     ]
 
 
-def choose(run: Run, attempt: int, *, avoid: Mapping[str, str], since: Any) -> Placing | None:
+def choose(run: Run, attempt: int, *, avoid: Mapping[str, str], since: Any, left: str = "") -> Placing | None:
     """Choose the cluster of a run's next attempt, or note that none has room; None where the run has moved meanwhile.
 
-    `since` is when the run began to wait for this attempt's place.
+    `since` is when the run began to wait for this attempt's place; `left` is the cluster that has its
+    checkpoints, which it finds there alone.
     """
     with transaction.atomic():
         in_turn()
         anywhere = Anywhere.from_json(run.anywhere or {})
         placing = placing_of(attempt, Known.now().ranking(parse_spec(run.spec), anywhere, avoid), since)
+        if left and placing.cluster not in ("", left):
+            placing = replace(placing, why=f"{placing.why}; its checkpoints are on {left}, so it begins anew")
         cluster = Cluster.objects.filter(name=placing.cluster).first() if placing.cluster else None
         waits = {"reason": NO_ROOM, "message": placing.sentence}
         words = waits if cluster is None else {"reason": "", "message": ""}

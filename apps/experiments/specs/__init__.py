@@ -10,6 +10,7 @@ from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
 from apps.core.text.names import is_dns_label, is_variable
+from apps.experiments.specs.checkpoints import Checkpoints, parse_checkpoints
 from apps.experiments.specs.code import Code, parse_code
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
@@ -54,7 +55,7 @@ class Retries:
 
 
 # Options of runs alone: a deployment's revision, made of the same container options, does not have these.
-ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git", "queue")
+ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git", "queue", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class RunSpec:
     """The repository that the command runs in."""
     queue: str = ""
     """The LocalQueue of Kueue in the namespace that says when it may begin."""
+    checkpoints: Checkpoints | None = None
+    """The directory that outlives its pods."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -93,6 +96,7 @@ class RunSpec:
             **self.pod.to_json(),
             **({"git": self.code.to_json()} if self.code is not None else {}),
             **({"queue": self.queue} if self.queue else {}),
+            **({"checkpoints": self.checkpoints.to_json()} if self.checkpoints is not None else {}),
         }
 
 
@@ -116,6 +120,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         retries=parse_retries(data),
         code=parse_code(data.get("git"), pod.volumes),
         queue=_queue(data.get("queue")),
+        checkpoints=parse_checkpoints(data.get("checkpoints"), {**env, **pod.secret_env}, pod.volumes),
     )
 
 
