@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from apps.clusters.kube.errors import KubeError, NotFound
+from apps.clusters.services.rehearsing import client_of
 from apps.core.errors import Missing
 from apps.deployments.models import AppliedObject
-from apps.deployments.services.rehearsing import client_of
 
 Object = dict[str, Any]
 HIDDEN = "(not shown: it is not as it was applied, and may be a secret)"
@@ -33,7 +33,7 @@ def look_at(row: AppliedObject) -> Look:
     if row.kind == "Secret":
         raise Missing("What is in a Secret is on its cluster alone.")
     target, version = row.placement.target, str(row.manifest.get("apiVersion", ""))
-    client = client_of(target)
+    client = client_of(target.cluster)
     if isinstance(client, str):
         return Look(trouble=client)
     try:

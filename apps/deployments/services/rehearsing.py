@@ -10,18 +10,14 @@ import yaml
 from django.db import connection
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NamespaceMissing, Unauthorized, Unreachable
-from apps.clusters.services import connection_of, why_silent
-from apps.clusters.services.connecting import identity_of
-from apps.core.errors import FlotillaError
+from apps.clusters.services.rehearsing import NOT_ASKED, Judgement, client_of, judged
 from apps.deployments.models import Target
 
 Object = dict[str, Any]
 
 PARALLEL = 8
-# A person waits. All calls to one cluster take no longer, and neither do all of them.
-CLUSTER_SECONDS, DEADLINE_SECONDS = 6.0, 10.0
-NOT_ASKED = "It was not asked: "
+# A person waits for all of them.
+DEADLINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def rehearse(
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
     """
-    clients = [client_of(target) for target, _ in wanted]
+    clients = [client_of(target.cluster) for target, _ in wanted]
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="rehearse")
     asked = [pool.submit(_judged, client, objects) for client, (_, objects) in zip(clients, wanted, strict=True)]
     wait(asked, timeout=DEADLINE_SECONDS)
@@ -61,39 +57,20 @@ def rehearse(
     ]
 
 
-def client_of(target: Target) -> KubeClient | str:
-    """A client for one purpose, or why there is none."""
-    cluster = target.cluster
-    if silent := why_silent(cluster):
-        return f"{silent}."
-    try:
-        return KubeClient(connection_of(cluster), budget=CLUSTER_SECONDS, identity=identity_of(cluster))
-    # Its own errors are of what Flotilla stores of the cluster: a CA that can't be read, say.
-    except (FlotillaError, KubeError) as error:
-        return error.message
-
-
-def _said(answer: "Future[tuple[bool | None, str]]") -> tuple[bool | None, str]:
+def _said(answer: "Future[Judgement]") -> Judgement:
     if not answer.done() or answer.cancelled():
         return None, f"{NOT_ASKED}others took too long to answer. Try again."
     return answer.result()
 
 
-def _judged(client: KubeClient | str, objects: Sequence[Object]) -> tuple[bool | None, str]:
+def _judged(client: KubeClient | str, objects: Sequence[Object]) -> Judgement:
     """Runs on a thread."""
-    if isinstance(client, str):
-        return None, f"{NOT_ASKED}{client}"
     try:
-        for obj in objects:
-            client.apply(obj, dry_run=True)
-    except NamespaceMissing:
-        return None, f"{NOT_ASKED}the namespace is not there yet. It comes with the first replicas."
-    except (Unreachable, Unauthorized) as error:
-        return None, f"{NOT_ASKED}{error.message}"
-    except KubeError as error:
-        return False, error.message
+        return judged(client, objects, _rehearse, "the first replicas")
     finally:
-        client.close()
         # Whatever the thread has read of Postgres: it ends here.
         connection.close()
-    return True, ""
+
+
+def _rehearse(client: KubeClient, obj: Object) -> None:
+    client.apply(obj, dry_run=True)
