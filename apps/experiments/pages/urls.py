@@ -3,7 +3,16 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import bin_views, describe_views, mlflow_links, model_views, table_views, trace_views, views
+from apps.experiments.pages import (
+    bin_views,
+    describe_views,
+    launch_views,
+    mlflow_links,
+    model_views,
+    table_views,
+    trace_views,
+    views,
+)
 from apps.experiments.pages.panels import OVERVIEW, TABS
 
 app_name = "experiments"
@@ -17,8 +26,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/bin/<str:ident>/put", bin_views.put_into, name="put_into_bin"),
     path("p/<slug:project>/bin/<str:ident>/restore", bin_views.restore, name="restore"),
     path("p/<slug:project>/bin/<str:ident>/delete", bin_views.delete, name="delete_for_good"),
-    path("p/<slug:project>/runs/new", views.launch, name="launch"),
-    path("p/<slug:project>/runs/new/place", views.place, name="place"),
+    path("p/<slug:project>/runs/new", launch_views.launch, name="launch"),
+    path("p/<slug:project>/runs/new/place", launch_views.place, name="place"),
     path("p/<slug:project>/runs/edit", describe_views.edit_chosen, name="edit_chosen"),
     path("p/<slug:project>/runs/<str:uid>/edit", describe_views.edit_run, name="edit_run"),
     path("p/<slug:project>/runs/act", table_views.act, name="act"),

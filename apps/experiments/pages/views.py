@@ -11,9 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
-from apps.clusters.pages.places import places
 from apps.core.access import may
-from apps.core.errors import Conflict, FlotillaError, Missing
+from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
@@ -25,10 +24,9 @@ from apps.experiments.files.downloads import file_response
 from apps.experiments.logs import Choice, choice_of, run_log_part, whose_first
 from apps.experiments.models import Run
 from apps.experiments.pages import commands, panels
-from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
+from apps.experiments.pages.forms import RegisterForm
 from apps.experiments.pages.lists import by_name
-from apps.experiments.specs import matrix
-from apps.experiments.states import NOT_RUNNING, UNSETTLED, RunKind
+from apps.experiments.states import NOT_RUNNING, UNSETTLED
 
 PER_PAGE = 50
 
@@ -49,72 +47,8 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     return render_page(request, "experiments/list.html", context)
 
 
-@page(at_least=Role.DEVELOPER, acts_once=True)
-def launch(request: PageRequest, project: Project) -> HttpResponse:
-    """Launch a run."""
-    again = _again(request, project)
-    initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
-    offered, spec = places(), again.spec if again is not None else None
-    form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
-    if request.method == "POST" and form.is_valid():
-        with RefusalsAt(form):
-            wishes = [form.wish()]
-            runs = services.launch_runs(principal=request.principal, project=project, wishes=wishes, rerun_of=again)
-            return _launched(request, project, runs)
-    context = {
-        "project": project,
-        "form": form,
-        "has_clusters": bool(offered),
-        "may_choose": len(offered) > 1,
-        "again": again,
-        "before": None if again else _before(project, initial["experiment"]),
-    }
-    return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
-
-
-def _launched(request: PageRequest, project: Project, runs: list[Run]) -> HttpResponse:
-    """On to the run, or to the runs of a matrix in their experiment's table."""
-    [run, *others] = runs
-    if not others:
-        messages.success(request, f"{run} is on its way.")
-        return redirect("experiments:run", project=project.name, uid=run.uid)
-    messages.success(request, f"{len(runs)} runs are on their way.")
-    [mark] = run.tags.filter(key=matrix.TAG).values_list("value", flat=True)
-    table = reverse("experiments:detail", args=[project.name, run.experiment.name])
-    return redirect(f"{table}?{urlencode({'filter': f'tags.`{matrix.TAG}` = {mark!r}'})}")
-
-
-@page(at_least=Role.DEVELOPER, part_of="experiments:launch")
-@require_safe
-def place(request: PageRequest, project: Project) -> HttpResponse:
-    """Where a run would go as the form is filled in now, and why; a fragment of the form's page."""
-    form = LaunchForm(request.GET, places=places())
-    context: dict[str, Any] = {"cluster": request.GET.get("cluster", "")}
-    try:
-        wishes = [form.place_wish()]
-        preview = services.preview_runs(principal=request.principal, project=project, wishes=wishes)
-        [context["placing"]] = preview.placings
-    except FlotillaError as error:
-        context["trouble"] = error.sentence
-    return render(request, "experiments/place.html", context)
-
-
-def _again(request: PageRequest, project: Project) -> Run | None:
-    """The run that the address asks to launch again."""
-    uid = request.GET.get("again", "")
-    run = _found(request, project, uid, Role.DEVELOPER) if uid else None
-    if run is not None and run.kind != RunKind.LAUNCHED:
-        raise Conflict("Flotilla did not launch this run, so it can't repeat it.")
-    return run
-
-
-def _before(project: Project, experiment: str) -> Run | None:
-    """The last run that was launched, which may be asked for again: in that experiment, where one is named."""
-    runs = selectors.runs(experiment__project=project, kind=RunKind.LAUNCHED)
-    return (runs.filter(experiment__name=experiment) if experiment else runs).order_by("-id").first()
-
-
-def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Role.VIEWER) -> Run:
+def found_run(request: PageRequest, project: Project, uid: str, at_least: Role = Role.VIEWER) -> Run:
+    """A run of the project, for who has that role in it. Raises Missing."""
     run = selectors.run(request.principal, uid, at_least)
     if run.experiment.project_id != project.pk:
         raise Missing(f"There is no run {uid!r} in project {project.name}.")
@@ -125,7 +59,7 @@ def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Ro
 @require_safe
 def run_page(request: PageRequest, project: Project, uid: str, tab: str = panels.OVERVIEW) -> HttpResponse:
     """One run, a part of it at a time: why it failed and what it logged, its curves, files, log, pods and lineage."""
-    run = _found(request, project, uid)
+    run = found_run(request, project, uid)
     context = _context(request, run, panels.RunBoard(run, request.principal), tab)
     return render_page(request, "experiments/run.html", context)
 
@@ -166,7 +100,7 @@ def _log_of(board: panels.RunBoard, chosen: Choice) -> dict[str, Any]:
 @require_safe
 def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """A part of the run's log for the viewer that follows it, or the file of it."""
-    run = _found(request, project, uid)
+    run = found_run(request, project, uid)
     query = logs.query_of(request.GET)
     return logs.respond(run_log_part(run, query, choice_of(request.GET)), query, str(run))
 
@@ -175,14 +109,14 @@ def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
 @require_safe
 def artifact(request: PageRequest, project: Project, uid: str, path: str) -> HttpResponseBase:
     """One file of the run: a picture in place, anything else as a download."""
-    return file_response(artifacts.get(_found(request, project, uid), path), request.headers, inline=True)
+    return file_response(artifacts.get(found_run(request, project, uid), path), request.headers, inline=True)
 
 
 @page
 @require_safe
 def model_artifact(request: PageRequest, project: Project, uid: str, model: str, path: str) -> HttpResponseBase:
     """One file of a model that the run logged."""
-    logged = _found(request, project, uid).logged_models.filter(uid=model, deleted_at=None).first()
+    logged = found_run(request, project, uid).logged_models.filter(uid=model, deleted_at=None).first()
     if logged is None:
         raise Missing(f"The run logged no model {model!r}.")
     return file_response(artifacts.get(logged, path), request.headers, inline=True)
@@ -192,7 +126,7 @@ def model_artifact(request: PageRequest, project: Project, uid: str, model: str,
 @require_POST
 def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """Ask for the run's end."""
-    run = services.cancel_run(principal=request.principal, run=_found(request, project, uid, Role.DEVELOPER))
+    run = services.cancel_run(principal=request.principal, run=found_run(request, project, uid, Role.DEVELOPER))
     messages.success(request, f"{run} is being cancelled.")
     return redirect("experiments:run", project=project.name, uid=uid)
 
@@ -201,7 +135,7 @@ def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
 @require_POST
 def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """Make a model version of what the run kept."""
-    run = _found(request, project, uid, Role.DEVELOPER)
+    run = found_run(request, project, uid, Role.DEVELOPER)
     board = panels.RunBoard(run, request.principal)
     form = RegisterForm(request.POST, sources=board.sources, auto_id="register_%s")
     version = None

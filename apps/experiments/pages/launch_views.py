@@ -1,0 +1,91 @@
+"""The pages on which runs are launched: the form, and beside it what would come of it."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from apps.clusters.pages.places import places
+from apps.core.errors import Conflict, FlotillaError
+from apps.core.models import Project
+from apps.core.pages.base import PageRequest, page
+from apps.core.pages.formtext import put_error
+from apps.core.states import Role
+from apps.experiments import selectors, services
+from apps.experiments.models import Run
+from apps.experiments.pages.forms import LaunchForm, filled_in
+from apps.experiments.pages.views import found_run
+from apps.experiments.specs import matrix
+from apps.experiments.states import RunKind
+
+
+@page(at_least=Role.DEVELOPER, acts_once=True)
+def launch(request: PageRequest, project: Project) -> HttpResponse:
+    """Launch a run."""
+    again = _again(request, project)
+    initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
+    offered, spec = places(), again.spec if again is not None else None
+    form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
+    if request.method == "POST" and form.is_valid():
+        try:
+            wishes = [form.wish()]
+            runs = services.launch_runs(principal=request.principal, project=project, wishes=wishes, rerun_of=again)
+        except FlotillaError as error:
+            put_error(form, error)
+        else:
+            return _launched(request, project, runs)
+    context = {
+        "project": project,
+        "form": form,
+        "has_clusters": bool(offered),
+        "may_choose": len(offered) > 1,
+        "again": again,
+        "before": None if again else _before(project, initial["experiment"]),
+    }
+    return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
+
+
+def _launched(request: PageRequest, project: Project, runs: list[Run]) -> HttpResponse:
+    """On to the run, or to the runs of a matrix in their experiment's table."""
+    [run, *others] = runs
+    if not others:
+        messages.success(request, f"{run} is on its way.")
+        return redirect("experiments:run", project=project.name, uid=run.uid)
+    messages.success(request, f"{len(runs)} runs are on their way.")
+    [mark] = run.tags.filter(key=matrix.TAG).values_list("value", flat=True)
+    table = reverse("experiments:detail", args=[project.name, run.experiment.name])
+    return redirect(f"{table}?{urlencode({'filter': f'tags.`{matrix.TAG}` = {mark!r}'})}")
+
+
+@page(at_least=Role.DEVELOPER, part_of="experiments:launch")
+@require_safe
+def place(request: PageRequest, project: Project) -> HttpResponse:
+    """Where a run would go as the form is filled in now, and why; a fragment of the form's page."""
+    form = LaunchForm(request.GET, places=places())
+    context: dict[str, Any] = {"cluster": request.GET.get("cluster", "")}
+    try:
+        wishes = [form.place_wish()]
+        preview = services.preview_runs(principal=request.principal, project=project, wishes=wishes)
+        [context["placing"]] = preview.placings
+    except FlotillaError as error:
+        context["trouble"] = error.sentence
+    return render(request, "experiments/place.html", context)
+
+
+def _again(request: PageRequest, project: Project) -> Run | None:
+    """The run that the address asks to launch again."""
+    uid = request.GET.get("again", "")
+    run = found_run(request, project, uid, Role.DEVELOPER) if uid else None
+    if run is not None and run.kind != RunKind.LAUNCHED:
+        raise Conflict("Flotilla did not launch this run, so it can't repeat it.")
+    return run
+
+
+def _before(project: Project, experiment: str) -> Run | None:
+    """The last run that was launched, which may be asked for again: in that experiment, where one is named."""
+    runs = selectors.runs(experiment__project=project, kind=RunKind.LAUNCHED)
+    return (runs.filter(experiment__name=experiment) if experiment else runs).order_by("-id").first()
