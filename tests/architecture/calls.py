@@ -149,6 +149,8 @@ FORMS = [
         LAUNCH,
         form=True,
     ),
+    Ask("POST", "/p/demo/runs/new/manifest", LAUNCH, form=True),
+    Ask("POST", "/p/demo/runs/new/preview", LAUNCH, form=True),
     Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
     Ask("POST", "/p/demo/runs/{run}/edit", _DESCRIBED, lambda _: _DESCRIBED | {"tags": _MANY_TAGS}, form=True),
     Ask("POST", "/p/demo/experiments/digits/edit", _DESCRIBED, lambda _: _DESCRIBED | {"tags": _MANY_TAGS}, form=True),

@@ -190,12 +190,13 @@ class KubeClient:
         answer = self._transport.call("PATCH", path, query=query, body=obj, content_type=APPLY)
         return answers.item(answer, api_version, kind, name)
 
-    def create(self, obj: Object) -> Object:
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create an object. Raises AlreadyExists and NamespaceMissing."""
         api_version, kind, _, namespace = _identity(obj)
         path = paths.collection(api_version, kind, namespace)
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
         self._know_cluster()
-        answer = self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj)
+        answer = self._transport.call("POST", path, query=query, body=obj)
         return answers.item(answer, api_version, kind)
 
     def merge_patch(

@@ -154,6 +154,7 @@ class LaunchForm(PodOptionsForm):
     def __init__(self, *args: Any, places: Sequence[Place], again: Mapping[str, Any] | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._again = again
+        self.has_places = bool(places)
         best = places[0].name if places and places[0].is_healthy else ""
         choices = [(place.name, place.text) for place in places]
         if len(places) > 1:

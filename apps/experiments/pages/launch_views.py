@@ -7,12 +7,13 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters.pages.places import places
 from apps.core.errors import Conflict, FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
+from apps.core.pages.fielderrors import told
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.experiments import selectors, services
@@ -27,9 +28,7 @@ from apps.experiments.states import RunKind
 def launch(request: PageRequest, project: Project) -> HttpResponse:
     """Launch a run."""
     again = _again(request, project)
-    initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
-    offered, spec = places(), again.spec if again is not None else None
-    form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
+    form = _form(request, again)
     if request.method == "POST" and form.is_valid():
         try:
             wishes = [form.wish()]
@@ -38,13 +37,62 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
             put_error(form, error)
         else:
             return _launched(request, project, runs)
+    return _shown(request, project, form, again)
+
+
+@page(at_least=Role.DEVELOPER)
+@require_POST
+def rehearse(request: PageRequest, project: Project) -> HttpResponse:
+    """What the cluster says to the run, beside the form as it was filled in; nothing is launched."""
+    again = _again(request, project)
+    form, answer = _form(request, again), None
+    if form.is_valid():
+        try:
+            answer = services.rehearse_run(principal=request.principal, project=project, wish=form.wish())
+        except FlotillaError as error:
+            put_error(form, error)
+    return _shown(request, project, form, again, answer)
+
+
+@page(at_least=Role.DEVELOPER)
+@require_POST
+def manifest(request: PageRequest, project: Project) -> HttpResponse:
+    """What would be made as the form is filled in now; a fragment of the form's page, which sends all of it."""
+    form = _form(request, _again(request, project))
+    context: dict[str, Any] = {}
+    try:
+        if form.is_valid():
+            wishes = [form.wish()]
+            preview = services.preview_runs(principal=request.principal, project=project, wishes=wishes)
+            context = {"manifest": services.manifest_of(preview), "count": len(preview.placings)}
+        else:
+            context["trouble"] = told(form, next(iter(form.errors)))
+    except FlotillaError as error:
+        context["trouble"] = error.sentence
+    return render(request, "experiments/manifest.html", context)
+
+
+def _form(request: PageRequest, again: Run | None) -> LaunchForm:
+    initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
+    spec = again.spec if again is not None else None
+    return LaunchForm(request.POST or None, initial=initial, places=places(), again=spec)
+
+
+def _shown(
+    request: PageRequest,
+    project: Project,
+    form: LaunchForm,
+    again: Run | None,
+    answer: services.Rehearsal | None = None,
+) -> HttpResponse:
     context = {
         "project": project,
         "form": form,
-        "has_clusters": bool(offered),
-        "may_choose": len(offered) > 1,
+        "has_clusters": form.has_places,
+        "may_choose": "cluster_selector" in form.fields,
         "again": again,
-        "before": None if again else _before(project, initial["experiment"]),
+        "answer": answer,
+        "before": None if again else _before(project, form.initial["experiment"]),
     }
     return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
 

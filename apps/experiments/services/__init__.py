@@ -38,11 +38,13 @@ from apps.experiments.services.registry import (
     update_model,
     update_version,
 )
+from apps.experiments.services.rehearsing import Rehearsal, manifest_of, rehearse_run
 from apps.experiments.services.together import cancel_runs, delete_runs, restore_runs, tag_runs
 from apps.experiments.services.traces import delete_traces
 from apps.experiments.services.tracking import create_external_run, delete_run, restore_run, update_run
 
 __all__ = [
+    "Rehearsal",
     "cancel_run",
     "cancel_runs",
     "change_logged_model",
@@ -68,9 +70,11 @@ __all__ = [
     "finish_logged_model",
     "launch_run",
     "launch_runs",
+    "manifest_of",
     "note_model_steps",
     "preview_runs",
     "register_version",
+    "rehearse_run",
     "rename_experiment",
     "rerun",
     "restore",
