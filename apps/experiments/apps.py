@@ -23,7 +23,7 @@ class ExperimentsConfig(AppConfig):
         from apps.experiments import holdings, reconcile, selectors
         from apps.experiments.pages import overview
         from apps.experiments.purging import rounds
-        from apps.experiments.reconcile import claims, following
+        from apps.experiments.reconcile import following, kept
         from apps.experiments.services import bins
         from apps.experiments.services.placing import KIND
         from apps.experiments.tracking import packing
@@ -33,7 +33,7 @@ class ExperimentsConfig(AppConfig):
             return [] if pk is None else [(KIND, pk)]
 
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
-        work.register(claims.KIND, claims.release, resync=claims.orphans)
+        work.register(kept.KIND, kept.release, resync=kept.orphans)
         work.register(bins.KIND, rounds.purge_due, every=60.0)
         work.register("experiments-pack", packing.pack_due, every=60.0)
         route(RUN, resolve, topic="run", homes=selectors.clusters_of)

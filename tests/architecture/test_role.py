@@ -27,14 +27,15 @@ from apps.deployments.models import Deployment
 from apps.deployments.reconcile import reconcile
 from apps.experiments import services as experiments
 from apps.experiments.manifests import run_secret
-from apps.experiments.models import Run
-from apps.experiments.reconcile import reconcile_run
+from apps.experiments.models import KeptObject, Run
+from apps.experiments.reconcile import kept, reconcile_run
 from apps.experiments.specs import parse_spec
 from controlplane.embedded.fleet import BASE_DIR
 from tests.calls import Call, Calls, recorded
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
 from tests.clusters.watching import FAST, Watching
 from tests.deployments import keda, kserve
+from tests.experiments import trainer
 from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
@@ -96,7 +97,7 @@ class Everything:
         report = clusters.check_connection(principal=self.root, cluster=self.cluster)
         assert report.ok and all(each.ok for each in report.permissions), report.sentence
         engines = [(engine.name, engine.version) for engine in report.engines or ()]
-        assert engines == [("KServe", ""), ("Gateway API", "v1.3.0"), ("KEDA", "")]
+        assert engines == [("Kubeflow Trainer", ""), ("KServe", ""), ("Gateway API", "v1.3.0"), ("KEDA", "")]
 
     def reach(self) -> None:
         clusters.ask_for_reach(principal=self.root, cluster=self.cluster)
@@ -108,8 +109,8 @@ class Everything:
         until("a pod has asked", answered)
         assert Reach.objects.get().outcome != "NotRun", Reach.objects.get().words
 
-    def launch(self, *command: str) -> Run:
-        spec = parse_spec({"image": "busybox", "command": list(command), "checkpoints": {"size": "1Gi"}})
+    def launch(self, *command: str, **more: Any) -> Run:
+        spec = parse_spec({"image": "busybox", "command": list(command), "checkpoints": {"size": "1Gi"}, **more})
         return experiments.launch_run(principal=self.root, experiment=self.experiment, spec=spec)
 
     def follow(self, run: Run, state: str) -> None:
@@ -137,6 +138,16 @@ class Everything:
         experiments.cancel_run(principal=self.root, run=sleeping)
         self.follow(sleeping, "Canceled")
         self.follow(again, "Succeeded")
+
+    def train_jobs(self) -> None:
+        """Nobody runs it: it waits until it is canceled. Then all that runs have left goes with them."""
+        waiting = self.launch("true", runtime={"trainer": "torch-distributed"})
+        self.follow(waiting, "Queued")
+        experiments.cancel_run(principal=self.root, run=waiting)
+        self.follow(waiting, "Canceled")
+        KeptObject.objects.update(run=None)
+        for pk, _ in kept.orphans():
+            until("it is gone", lambda pk=pk: kept.release(pk) and KeptObject.objects.get(pk=pk).missing_since)
 
     def serves(self, app: Deployment, ready: int) -> None:
         def there() -> bool:
@@ -212,7 +223,7 @@ def everything(local_cluster: LocalCluster, kube: KubeClient, role_token: str, d
     root = Principal(user=User.objects.create_superuser("root"))
     access = local_cluster.access
     text = kubeconfig_of(access.server, access.ca.encode(), {"token": role_token})
-    with keda.installed(kube), kserve.installed(kube):
+    with keda.installed(kube), kserve.installed(kube), trainer.installed(kube):
         yield Everything(root, clusters.register(principal=root, name="by-role", kubeconfig_text=text))
 
 
@@ -224,6 +235,7 @@ def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: 
             everything.check()
             everything.reach()
             everything.runs()
+            everything.train_jobs()
             everything.deployments()
             everything.inference_services()
             everything.observed()

@@ -32,6 +32,7 @@ PLURALS = {
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
     "scaledobjects": ("keda.sh/v1alpha1", "ScaledObject"),
     "inferenceservices": ("serving.kserve.io/v1beta1", "InferenceService"),
+    "trainjobs": ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
 }
 
 

@@ -16,9 +16,9 @@ from apps.core.errors import Invalid
 from apps.core.models import Project
 from apps.experiments import services
 from apps.experiments.manifests.checkpoints import checkpoints_claim
-from apps.experiments.models import KeptClaim, Run
+from apps.experiments.models import KeptObject, Run
 from apps.experiments.purging import rounds
-from apps.experiments.reconcile import claims
+from apps.experiments.reconcile import kept
 from apps.experiments.specs import parse_spec
 from apps.experiments.specs.checkpoints import Checkpoints
 from apps.experiments.states import SETTLED, RunState
@@ -136,18 +136,18 @@ def test_an_attempt_goes_on_where_the_last_one_was_and_the_claim_ends_with_the_r
     assert last(run).log.splitlines() == ["from 3", "at 4", "at 5", "at 6"]
     where = (*CLAIM, f"run-{run.pk}-checkpoints", run.namespace)
     assert client.exists(*where), "a run that has ended keeps it"
-    assert claims.orphans() == []
+    assert kept.orphans() == []
 
     Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now() - timedelta(days=400))
     assert rounds.purge_due(0) == work.DONE and not Run.objects.filter(pk=run.pk).exists()
-    [(kept, cluster)] = claims.orphans()
+    [(row, cluster)] = kept.orphans()
     assert cluster == real_cluster.pk
-    assert claims.release(kept) != work.DONE, "its absence is yet to be confirmed"
+    assert kept.release(row) != work.DONE, "its absence is yet to be confirmed"
     assert not client.exists(*where)
-    claims.release(kept)
-    assert KeptClaim.objects.get().missing_since is not None, "said once, which is not enough"
-    KeptClaim.objects.update(missing_since=timezone.now() - timedelta(minutes=1))
-    assert claims.release(kept) == work.DONE and claims.orphans() == []
+    kept.release(row)
+    assert KeptObject.objects.get().missing_since is not None, "said once, which is not enough"
+    KeptObject.objects.update(missing_since=timezone.now() - timedelta(minutes=1))
+    assert kept.release(row) == work.DONE and kept.orphans() == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -164,9 +164,9 @@ def test_a_claim_that_is_another_one_s_is_neither_mounted_nor_deleted(
     client.create({"apiVersion": "v1", "kind": CLAIM[1], "metadata": meta, "spec": spec})
     follow(run, *SETTLED)
     assert (run.state, run.reason) == (RunState.FAILED, "NameTaken") and name in run.message
-    KeptClaim.objects.update(run=None)
-    [(kept, _)] = claims.orphans()
-    assert claims.release(kept) == work.DONE and client.exists(*CLAIM, name, run.namespace)
+    KeptObject.objects.update(run=None)
+    [(row, _)] = kept.orphans()
+    assert kept.release(row) == work.DONE and client.exists(*CLAIM, name, run.namespace)
     client.delete(*CLAIM, name, run.namespace, propagation="Background")
 
 

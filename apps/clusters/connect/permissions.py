@@ -91,6 +91,13 @@ NEEDED: tuple[Permission, ...] = (
         "KServe serves models, where a revision asks for it.",
         optional=True,
     ),
+    Permission(
+        "trainer.kubeflow.org",
+        "trainjobs",
+        ("get", *_WATCH, "create", "delete"),
+        "Kubeflow Trainer runs what asks for it.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

@@ -1,4 +1,4 @@
-"""Health of the objects of optional engines: KEDA's and KServe's. Pure."""
+"""Health of the objects of optional engines: KEDA's, KServe's and Kubeflow Trainer's. Pure."""
 
 from apps.clusters.observed.health import Object, Verdict, condition_of, text_of, true_condition
 from apps.core.states import Health
@@ -39,3 +39,19 @@ def inference_service_health(service: Object) -> Verdict:
     # It tries again whatever failed: only the time that it takes tells whether it comes right.
     reason = str(ready.get("reason") or "NotReady")
     return Verdict(Health.PROGRESSING, reason, text_of(ready, "KServe does not call it ready yet."))
+
+
+def train_job_health(job: Object) -> Verdict:
+    """Whether a TrainJob goes on, by the conditions that its controller takes over from its JobSet.
+
+    https://github.com/kubeflow/trainer/blob/v2.3.0/pkg/apis/trainer/v1alpha1/trainjob_types.go
+    """
+    spec, status = job.get("spec") or {}, job.get("status") or {}
+    if (failed := true_condition(status, "Failed")) is not None:
+        return Verdict(Health.DEGRADED, str(failed.get("reason") or "Failed"), text_of(failed, "It has failed."))
+    if true_condition(status, "Complete") is not None:
+        return Verdict(Health.HEALTHY, "Complete", "It has succeeded.")
+    if spec.get("suspend") or true_condition(status, "Suspended") is not None:
+        return Verdict(Health.SUSPENDED, "Suspended", "It is suspended.")
+    active = sum(int(each.get("active") or 0) for each in status.get("jobsStatus") or [])
+    return Verdict(Health.PROGRESSING, "Running" if active else "Starting", f"{active} of its Jobs are active.")

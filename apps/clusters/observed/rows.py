@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters import manifests
-from apps.clusters.observed.enginehealth import inference_service_health, scaled_object_health
+from apps.clusters.observed.enginehealth import inference_service_health, scaled_object_health, train_job_health
 from apps.clusters.observed.health import (
     Verdict,
     autoscaler_health,
@@ -28,6 +28,8 @@ Object = Mapping[str, Any]
 Row = dict[str, Any]
 
 _ENDED = frozenset({"Succeeded", "Failed"})
+# https://jobset.sigs.k8s.io/docs/concepts/#labels
+JOB_SET = "jobset.sigs.k8s.io/jobset-name"
 
 
 def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
@@ -52,7 +54,8 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "deployment": cut(labels.get(manifests.DEPLOYMENT), 63) if ours else "",
         "revision": cut(labels.get(manifests.REVISION), 63) if ours else "",
         "owner_kind": cut(owner.get("kind"), 63),
-        "owner_name": cut(owner.get("name"), 253),
+        # Of a run by Kubeflow Trainer the Jobs are its JobSet's business, which is called as the run's TrainJob.
+        "owner_name": cut((labels.get(JOB_SET) if ours else "") or owner.get("name"), 253),
         "node_name": cut(spec.get("nodeName"), 253),
         "pod_ip": cut(status.get("podIP"), 45),
         "phase": phase[:16],
@@ -283,6 +286,17 @@ def _inference_service(spec: Object, status: Object) -> _Described:
     return None if wanted is None else int(wanted), None, details
 
 
+def _train_job(spec: Object, status: Object) -> _Described:
+    trainer = spec.get("trainer") or {}
+    details = {
+        "runtime": str((spec.get("runtimeRef") or {}).get("name") or ""),
+        "suspended": bool(spec.get("suspend")),
+        "conditions": _conditions(status),
+    }
+    nodes = trainer.get("numNodes")
+    return None if nodes is None else int(nodes), None, details
+
+
 _WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Object], _Described]]] = {
     "Job": (job_health, _job),
     "Deployment": (deployment_health, _deployment),
@@ -290,6 +304,7 @@ _WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Objec
     "HorizontalPodAutoscaler": (autoscaler_health, _autoscaler),
     "ScaledObject": (scaled_object_health, _scaled_object),
     "InferenceService": (inference_service_health, _inference_service),
+    "TrainJob": (train_job_health, _train_job),
 }
 WORKLOAD_KINDS = frozenset(_WORKLOADS)
 

@@ -26,4 +26,5 @@ KINDS: tuple[WatchedKind, ...] = (
     WatchedKind("autoscaling/v2", "HorizontalPodAutoscaler", optional=True),
     WatchedKind("keda.sh/v1alpha1", "ScaledObject", optional=True, of_engine=True),
     WatchedKind("serving.kserve.io/v1beta1", "InferenceService", optional=True, of_engine=True),
+    WatchedKind("trainer.kubeflow.org/v1alpha1", "TrainJob", optional=True, of_engine=True),
 )

@@ -29,6 +29,14 @@ class GitSerializer(Strict):
     )
 
 
+class TrainerSerializer(Strict):
+    """What runs the run; an empty object is a Job."""
+
+    trainer = serializers.CharField(
+        required=False, allow_blank=True, help_text="A training runtime of Kubeflow Trainer, such as torch-distributed."
+    )
+
+
 class CheckpointsSerializer(Strict):
     """A directory that outlives the run's pods."""
 
@@ -94,6 +102,9 @@ class NewRunSerializer(PodOptionsSerializer):
         required=False,
         allow_blank=True,
         help_text="A LocalQueue of Kueue in the namespace, on a cluster that is named: it says when the run begins.",
+    )
+    runtime = TrainerSerializer(
+        required=False, help_text="Kubeflow Trainer runs it as a TrainJob, on a cluster that is named and has it."
     )
     checkpoints = CheckpointsSerializer(
         required=False,

@@ -1,7 +1,7 @@
 """A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from apps.core.text.numbers import whole
 from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS
 from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.code import STEP
+from apps.experiments.specs.trainer import CONTAINER as TRAINER_CONTAINER
 
 Object = Mapping[str, Any]
 
@@ -162,12 +163,14 @@ def see(
     silent: Mapping[str, str] | None = None,
     known: Iterable[PodSeen] = (),
     unmade: Mapping[str, str] | None = None,
+    owners: Container[str] = (),
 ) -> JobSeen:
     """The Job and its pods as `decide` wants them.
 
     `warnings` explain a Job that has no pod, `silent` has the reasons of nodes that are not ready, `known` the pods
     that were seen before: one that is deleted tells only once how it ended. `unmade` has by a pod's name why its
-    sandbox could not be made, in Kubernetes' words, where that is the last that was heard of it.
+    sandbox could not be made, in Kubernetes' words, where that is the last that was heard of it. `owners` are the uids
+    of what owns its pods beside it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
     true = {
@@ -179,7 +182,7 @@ def see(
     decided = "" if outcome else next((kind for kind in (FAILING, SUCCEEDING) if kind in true), "")
     decisive: Object = outcome or true.get(decided) or {}
     uid = str(metadata.get("uid") or "")
-    seen = [_without_sandbox(_see_pod(pod, silent or {}), unmade or {}) for pod in pods if _owned(pod, uid)]
+    seen = [_without_sandbox(_see_pod(pod, silent or {}), unmade or {}) for pod in pods if _owned(pod, uid, owners)]
     remembered_pods = {pod.name: pod for pod in known}
     names = {pod.name for pod in seen}
     seen = [
@@ -214,9 +217,9 @@ def _order(pod: PodSeen) -> tuple[int, float, str]:
     return pod.index or 0, at.timestamp() if at else 0.0, pod.name
 
 
-def _owned(pod: Object, job_uid: str) -> bool:
+def _owned(pod: Object, job_uid: str, others: Container[str]) -> bool:
     owners = (pod.get("metadata") or {}).get("ownerReferences") or []
-    return any(owner.get("uid") == job_uid for owner in owners)
+    return any(owner.get("uid") == job_uid or owner.get("uid") in others for owner in owners)
 
 
 def node_of(pod: Object) -> str:
@@ -274,7 +277,8 @@ def _see_pod(pod: Object, silent: Mapping[str, str]) -> PodSeen:
 
 def _image_id(status: Object) -> str:
     """The run's image as it was pulled. Some engines write a scheme before it."""
-    image = _named(status.get("containerStatuses"), CONTAINER).get("imageID")
+    statuses = status.get("containerStatuses")
+    image = (_named(statuses, CONTAINER) or _named(statuses, TRAINER_CONTAINER)).get("imageID")
     return str(image or "").rpartition("://")[2][:_MAX_IMAGE]
 
 

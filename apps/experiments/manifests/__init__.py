@@ -87,7 +87,8 @@ def run_job(
     """
     labels = run_labels(project, run_pk, attempt=number)
     name = name or job_name(run_pk, number)
-    met = meeting_variables(spec, name) if spec.workers > 1 else []
+    # Where Kubeflow Trainer runs it, its runtime tells workers where they meet.
+    met = meeting_variables(spec, name) if spec.workers > 1 and not spec.trainer else []
     template = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(

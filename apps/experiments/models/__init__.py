@@ -15,8 +15,8 @@ from apps.clusters.models import Cluster
 from apps.core.models import Project
 from apps.experiments.models.bins import Bin, DiscardedFile, Purge, in_bin
 from apps.experiments.models.imports import Imported
-from apps.experiments.models.claims import KeptClaim
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
+from apps.experiments.models.kept import KeptObject
 from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
 from apps.experiments.models.registry import ModelAlias, ModelVersion, RegisteredModel
@@ -40,7 +40,7 @@ __all__ = [
     "DiscardedFile",
     "Experiment",
     "Imported",
-    "KeptClaim",
+    "KeptObject",
     "LatestMetric",
     "LoggedModel",
     "MetricPoint",

@@ -28,6 +28,7 @@ _SPEC_FIELDS = {
     "command": ("command_line", "command", "args"),
     "deadline_minutes": ("deadline_seconds",),
     "retries": ("retries", "retry_on"),
+    "trainer": ("runtime",),
 }
 # Fields that the service checks one after the other.
 _CHECKED: dict[str, Callable[[Any], object]] = {
@@ -51,7 +52,7 @@ def _check(**part: Any) -> None:
 class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
-    advanced = ("git_folder", "git_secret", "queue", *_OF_CHECKPOINTS, *PodOptionsForm.advanced)
+    advanced = ("git_folder", "git_secret", "queue", "trainer", *_OF_CHECKPOINTS, *PodOptionsForm.advanced)
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="Empty: the experiment's, with a number.")
@@ -119,6 +120,12 @@ class LaunchForm(PodOptionsForm):
         required=False,
         max_length=63,
         help_text="A LocalQueue of Kueue in the namespace, which says when it begins. The cluster is named, too.",
+    )
+    trainer = forms.CharField(
+        label="Training runtime",
+        required=False,
+        max_length=253,
+        help_text="Of Kubeflow Trainer, such as torch-distributed, on a cluster that is named. Empty: it is a Job.",
     )
     checkpoints_size = forms.CharField(
         label="Checkpoints",
@@ -214,6 +221,7 @@ class LaunchForm(PodOptionsForm):
         wish = {key: values[key] for key in ("experiment", "name", "image", "params", "env")} | self._place()
         wish |= {"matrix": values["matrix"]} if values["matrix"] else {}
         wish |= {"queue": values["queue"]} if values["queue"] else {}
+        wish |= {"runtime": {"trainer": values["trainer"]}} if values["trainer"] else {}
         wish |= {"git": git} if (git := self._git()) else {}
         wish |= {"checkpoints": kept} if (kept := self._checkpoints()) else {}
         if values["deadline_minutes"]:
@@ -270,6 +278,7 @@ def filled_in(run: Run) -> dict[str, Any]:
         "deadline_minutes": round(seconds / 60, 4) if seconds else None,
         "retries": spec.get("retries") or None,
         "queue": spec.get("queue"),
+        "trainer": (spec.get("runtime") or {}).get("trainer"),
         "workers": spec.get("workers") if int(spec.get("workers") or 1) > 1 else None,
         "params": as_lines(spec.get("params") or {}),
         "env": as_lines(spec.get("env") or {}),

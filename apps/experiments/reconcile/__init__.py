@@ -15,6 +15,7 @@ from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.experiments import manifests
 from apps.experiments.decision import Act, Decision, Facts, JobSeen, decide, see
+from apps.experiments.manifests.trainer import as_job, kind_of
 from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import observe, places
@@ -168,7 +169,8 @@ def _act(case: Case, last: Attempt, client: KubeClient, job: JobSeen | None, dec
     _close(case, client, now, changes)
     if decision.act is Act.STOP and job is not None:
         # Why was noted before the Job goes, so that who finds it gone knows.
-        taken = client.delete("batch/v1", "Job", last.job_name, last.namespace, propagation="Foreground", uid=job.uid)
+        where = (*kind_of(case.run.spec), last.job_name, last.namespace)
+        taken = client.delete(*where, propagation="Foreground", uid=job.uid)
         if taken:
             Attempt.objects.filter(pk=last.pk).update(deletion_at=now)
 
@@ -212,12 +214,13 @@ def _stop_late(case: Case) -> None:
     """Remove a Job that was made late for a run that a person canceled: nobody waits for it."""
     run = case.run
     client = _client(case)
-    for item in client.list("batch/v1", "Job", run.namespace, label_selector=f"{RUN}={run.pk}"):
-        job = see(item)
+    kind = kind_of(run.spec)
+    for item in client.list(*kind, run.namespace, label_selector=f"{RUN}={run.pk}"):
+        job = see(as_job(item))
         if job.outcome or job.deleting or not manifests.is_ours(item, run.pk, run.uid):
             continue
         name = str(item["metadata"]["name"])
-        client.delete("batch/v1", "Job", name, run.namespace, propagation="Foreground", uid=job.uid)
+        client.delete(*kind, name, run.namespace, propagation="Foreground", uid=job.uid)
 
 
 def _without_cluster(case: Case, now: datetime) -> None:

@@ -20,10 +20,11 @@ from apps.core.secrets.tokens import digest, revoke_tokens
 from apps.experiments import manifests
 from apps.experiments.decision.causes import NAME_TAKEN
 from apps.experiments.manifests.checkpoints import checkpoints_claim
+from apps.experiments.manifests.trainer import train_job
 from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile.case import Case, new_token
-from apps.experiments.reconcile.claims import make_claim
+from apps.experiments.reconcile.kept import make_claim, note_kept
 from apps.experiments.specs import parse_spec
 
 
@@ -42,9 +43,13 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
     Raises RefusedError, or another error of the adapter.
     """
     try:
-        job = _job(case, attempt, now)
+        spec, job = parse_spec(case.run.spec), _job(case, attempt, now)
         _secret(case.run, client, token)
         _claim(case.run, job, client)
+        if spec.trainer:
+            # Nobody else deletes it when it has ended, as Kubernetes does a Job.
+            job = train_job(job, spec)
+            note_kept(case.run, job)
         created = _create(client, job, case.run)
     except Invalid as error:
         raise RefusedError("Invalid", error.sentence) from error
@@ -57,8 +62,9 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
 
 def let_meet(case: Case, attempt: Attempt, client: KubeClient, job_uid: str, now: datetime) -> None:
     """Make the Service by which several workers find each other, or find it made. It goes with their Job."""
-    job = _job(case, attempt, now)
-    if job["spec"]["completions"] > 1:
+    spec = parse_spec(case.run.spec)
+    if spec.workers > 1 and not spec.trainer:
+        job = _job(case, attempt, now)
         client.apply(meeting_service(job, job_uid), force=False)
 
 
@@ -157,9 +163,9 @@ def _create(client: KubeClient, job: dict[str, Any], run: Run) -> dict[str, Any]
     try:
         return client.create(job)
     except kube.AlreadyExists:
-        existing = client.get("batch/v1", "Job", name, namespace)
+        existing = client.get(job["apiVersion"], job["kind"], name, namespace)
     if not manifests.is_ours(existing, run.pk, run.uid):
-        raise RefusedError(NAME_TAKEN, f"Job {name} in {namespace} is another Flotilla's, or a person's.")
+        raise RefusedError(NAME_TAKEN, f"{job['kind']} {name} in {namespace} is another Flotilla's, or a person's.")
     return existing
 
 

@@ -26,9 +26,12 @@ from apps.experiments.decision import (
     remembered,
     see,
 )
+from apps.experiments.manifests.trainer import JOB, as_job, kind_of, owners_of
+from apps.experiments.manifests.trainer import KIND as TRAIN_JOB
 from apps.experiments.models import Attempt, Run
 from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.code import STEP
+from apps.experiments.specs.trainer import CONTAINER as TRAINER_CONTAINER
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
         return None
     pods = client.list("v1", "Pod", attempt.namespace, label_selector=f"{RUN}={run.pk}")
     refusals = [] if pods else _refusals(attempt)
-    sight = see(job, pods, refusals, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
+    known, unmade = remembered(attempt.pods), _unmade(attempt, pods)
+    owners = owners_of(pods, attempt.job_name) if job.get("kind") == TRAIN_JOB else set()
+    sight = see(as_job(job), pods, refusals, _silent(attempt, pods), known, unmade, owners)
     if sight.outcome == "Failed" and sight.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
         return replace(sight, pods=watched(attempt) or sight.pods)
@@ -88,7 +93,7 @@ def _watched(attempt: Attempt) -> Iterator[PodSeen]:
 
 
 def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
-    where = ("batch/v1", "Job", attempt.job_name, attempt.namespace)
+    where = (*kind_of(run.spec), attempt.job_name, attempt.namespace)
     try:
         job = client.get(*where)
     except NotFound:
@@ -152,7 +157,8 @@ def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None, spec: 
     if pod is None or pod.silent or pod.phase == "Pending":
         return "", ""
     # What failed before the run's own container began is the step before it.
-    step = STEP if spec.get("git") and pod.phase == "Failed" and pod.started_at is None else CONTAINER
+    own = CONTAINER if kind_of(spec) == JOB else TRAINER_CONTAINER
+    step = STEP if spec.get("git") and pod.phase == "Failed" and pod.started_at is None else own
     try:
         text = client.pod_log(attempt.namespace, pod.name, container=step, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES)
     except KubeError as error:

@@ -22,13 +22,14 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.manifests.checkpoints import checkpoints_claim
+from apps.experiments.manifests.trainer import train_job
 from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
 from apps.experiments.services.away import why_away
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
-from apps.experiments.services.queues import check_queues
+from apps.experiments.services.queues import check_queues, check_trainers
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.specs.code import Code
 from apps.experiments.specs.matrix import MAX_RUNS, combinations
@@ -227,6 +228,7 @@ def _places(asked: Sequence[tuple[RunSpec, str | None, Anywhere | None]]) -> lis
     for _, name, anywhere in asked:
         cluster = clusters.get(name) if anywhere is None else None
         places.append((cluster, None if cluster is not None else anywhere or Anywhere()))
+    check_trainers((spec.trainer, cluster) for (spec, _, _), (cluster, _) in zip(asked, places, strict=True))
     check_queues((spec.queue, cluster) for (spec, _, _), (cluster, _) in zip(asked, places, strict=True))
     check_all_fit((cluster, size) for (cluster, _), size in zip(places, sizes, strict=True) if cluster is not None)
     refuse_impossible(
@@ -328,10 +330,10 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> list[dict[
         tracking_uri=settings.PUBLIC_URL,
         git_image=settings.GIT_IMAGE,
     )
-    made = [run_namespace(project.name, namespace_name), job]
+    made = [run_namespace(project.name, namespace_name), train_job(job, spec) if spec.trainer else job]
     claim = checkpoints_claim(job, 0, project.name, spec)
     made += [claim] if claim is not None else []
-    return [*made, meeting_service(job)] if spec.workers > 1 else made
+    return [*made, meeting_service(job)] if spec.workers > 1 and not spec.trainer else made
 
 
 @transaction.atomic

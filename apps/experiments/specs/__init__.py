@@ -12,6 +12,7 @@ from apps.core.errors import Invalid
 from apps.core.text.names import is_dns_label, is_variable
 from apps.experiments.specs.checkpoints import Checkpoints, parse_checkpoints
 from apps.experiments.specs.code import Code, parse_code
+from apps.experiments.specs.trainer import check_for_trainer, parse_trainer
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
 
@@ -55,7 +56,17 @@ class Retries:
 
 
 # Options of runs alone: a deployment's revision, made of the same container options, does not have these.
-ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on", "git", "queue", "checkpoints")
+ONLY_OF_RUNS = (
+    "command_line",
+    "deadline_seconds",
+    "workers",
+    "retries",
+    "retry_on",
+    "git",
+    "queue",
+    "checkpoints",
+    "runtime",
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class RunSpec:
     """The LocalQueue of Kueue in the namespace that says when it may begin."""
     checkpoints: Checkpoints | None = None
     """The directory that outlives its pods."""
+    trainer: str = ""
+    """The runtime by which Kubeflow Trainer runs it; "" where it is a Job."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -97,6 +110,7 @@ class RunSpec:
             **({"git": self.code.to_json()} if self.code is not None else {}),
             **({"queue": self.queue} if self.queue else {}),
             **({"checkpoints": self.checkpoints.to_json()} if self.checkpoints is not None else {}),
+            **({"runtime": {"trainer": self.trainer}} if self.trainer else {}),
         }
 
 
@@ -107,6 +121,9 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         raise Invalid("A run needs the name of a container image.", field="image", hint='For example "python:3.11".')
     env, pod = _env(data.get("env")), podoptions.parse(data)
     check_variables(pod.secret_env, RESERVED_ENV, env)
+    trainer = parse_trainer(data.get("runtime"))
+    if trainer:
+        check_for_trainer(data)
     return RunSpec(
         image=image.strip(),
         command_line=_command_line(data),
@@ -121,6 +138,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         code=parse_code(data.get("git"), pod.volumes),
         queue=_queue(data.get("queue")),
         checkpoints=parse_checkpoints(data.get("checkpoints"), {**env, **pod.secret_env}, pod.volumes),
+        trainer=trainer,
     )
 
 

@@ -225,6 +225,23 @@ def test_the_row_of_an_inference_service_says_what_serves_it() -> None:
     assert workload_row("InferenceService", made("i", {}, {}), NOW)["wanted"] is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "status", "health"),
+    [
+        ({}, {}, "Progressing"),
+        ({}, {"conditions": [], "jobsStatus": [{"name": "node", "active": 1}]}, "Progressing"),
+        ({"suspend": True}, {}, "Suspended"),
+        ({}, {"conditions": [true("Complete")]}, "Healthy"),
+        ({"suspend": True}, {"conditions": [true("Failed")]}, "Degraded"),
+    ],
+)
+def test_the_row_of_a_train_job_says_how_it_goes_and_by_which_runtime(spec: Any, status: Any, health: str) -> None:
+    asked = {"runtimeRef": {"name": "torch-distributed"}, "trainer": {"numNodes": 2}, **spec}
+    row = workload_row("TrainJob", made("t", asked, status), NOW)
+    assert (row["wanted"], row["ready"], row["health"]) == (2, None, health)
+    assert row["status"]["runtime"] == "torch-distributed"
+
+
 def test_the_rows_of_jobs_and_deployments_count_pods_and_name_their_owner() -> None:
     owner = {"ownerReferences": [{"kind": "CronJob", "name": "nightly", "controller": True}]}
     row = workload_row("Job", made("j", {"completions": 4}, {"succeeded": 1, "active": 2}, **owner), NOW)
