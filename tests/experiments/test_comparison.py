@@ -10,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from apps.core.access import Principal
 from apps.core.models import Project
-from apps.experiments.models import Experiment, Param, Run
+from apps.experiments import services
+from apps.experiments.models import Attempt, Experiment, Param, Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.colours import colour_of
 from tests import factories
@@ -39,6 +41,44 @@ def query(*runs: Run) -> str:
 def put(run: Run, **params: str) -> None:
     for key, value in params.items():
         Param.objects.create(run=run, experiment=run.experiment, key=key, value=value)
+
+
+def test_how_two_runs_were_launched_is_compared_as_they_were_asked_for_and_as_they_were(
+    browser: Client, experiment: Experiment, principal: Principal
+) -> None:
+    cluster = factories.cluster("home", nodes=1)
+    wish = {
+        "experiment": experiment.name,
+        "image": "team/train:1",
+        "command_line": "python train.py",
+        "cluster": "home",
+    }
+    changed = {
+        "command_line": "python train.py --fast",
+        "env": {"SEED": "2"},
+        "resources": {"cpu": "2", "memory": "1Gi"},
+    }
+    [first] = services.launch_runs(principal=principal, project=experiment.project, wishes=[wish])
+    [second] = services.launch_runs(
+        principal=principal, project=experiment.project, wishes=[wish | changed], rerun_of=first
+    )
+    for run, digest in ((first, "aa"), (second, "bb")):
+        pods = [
+            {"name": "p", "state": "Running", "node": "n-1", "image_id": f"team/train@sha256:{digest}", "commit": ""}
+        ]
+        Attempt.objects.create(
+            run=run, number=1, cluster=cluster, namespace="x", job_name=f"run-{run.pk}-1", state="Running", pods=pods,
+            created_at=run.created_at,
+        )  # fmt: skip
+    address = f"{PAGE}?{query(first, second)}"
+    page = text(browser.get(address))
+    launch = page.partition(">Launch ")[2]
+    assert "python train.py --fast" in launch and "team/train@sha256:aa" in launch and "env SEED" in launch
+    assert ">team/train:1<" not in launch and ">n-1<" not in launch, "which are the same"
+    assert ">n-1<" in text(browser.get(f"{address}&all=1"))
+    assert query(first, second).replace("&", "&amp;") in text(browser.get(f"/p/demo/runs/{second.uid}/")), (
+        "what differs"
+    )
 
 
 def test_only_what_differs_is_shown_unless_all_is_asked_for(browser: Client, experiment: Experiment) -> None:

@@ -15,6 +15,7 @@ from apps.experiments.models import Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.colours import colour_of
 from apps.experiments.pages.panels.keys import Kind, keys_in, prominence
+from apps.experiments.pages.panels.launched import launched_lines
 from apps.experiments.pages.panels.table import unique_names
 from apps.experiments.selectors import Logged
 from apps.experiments.states import SETTLED
@@ -152,7 +153,7 @@ class Comparison:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Metrics, params and tags, side by side."""
+        """Metrics, params and tags, side by side, and how the runs were launched."""
         shown = []
         for kind in SHOWN:
             keys = keys_in(self.logged.values(), kind)
@@ -162,7 +163,22 @@ class Comparison:
             lines = every if self.shows_all else [line for line in every if line.differs]
             if every:
                 shown.append(Group(kind, lines, len(every) - len(lines)))
-        return shown
+        return [*shown, *self._launched()]
+
+    def _launched(self) -> list[Group]:
+        """How those that Flotilla launched were: what was asked for, the image as it was pulled, commit and nodes."""
+        lasts = selectors.newest_attempts(run for run in self.runs if run.spec)
+        told = [
+            launched_lines(
+                run.spec, lasts[run.pk].pods if run.pk in lasts else (), run.cluster.name if run.cluster else ""
+            )
+            for run in self.runs
+        ]
+        every = [
+            Line(key, [lines.get(key) for lines in told]) for key in dict.fromkeys(key for one in told for key in one)
+        ]
+        lines = every if self.shows_all else [line for line in every if line.differs]
+        return [Group("launch", lines, len(every) - len(lines))] if every else []
 
     def _line(self, kind: str, key: str) -> Line:
         return Line(key, [getattr(self.logged[run.pk], kind).get(key) for run in self.runs])

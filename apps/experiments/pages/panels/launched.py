@@ -1,0 +1,45 @@
+"""How runs were launched, as lines that can be laid side by side: what was asked for, and what came of it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from apps.experiments.specs.commands import of_spec
+
+# What is told otherwise, or of no run alone.
+_TOLD = ("image", "command_line", "command", "args", "env", "resources", "git", "params", "secret_env")
+
+
+def launched_lines(spec: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], cluster: str) -> dict[str, str]:
+    """The lines of one launched run by their names, without what is empty. `pods` are those of its last attempt."""
+    if not spec:
+        return {}
+    command, seen = of_spec(spec), list(pods)
+    lines = {
+        "image": str(spec.get("image") or ""),
+        "image as pulled": _distinct(pod.get("image_id") for pod in seen),
+        "command": command.text if command is not None else "",
+        **{f"git {key}": str(value) for key, value in (spec.get("git") or {}).items()},
+        "commit": _distinct(pod.get("commit") for pod in seen),
+        "cluster": cluster,
+        "nodes": _distinct(pod.get("node") for pod in seen),
+        **{key: str(value) for key, value in (spec.get("resources") or {}).items()},
+        **{f"env {name}": str(value) for name, value in sorted((spec.get("env") or {}).items())},
+        **{
+            f"env {name}": f"Secret {ref.get('secretName')}, {ref.get('key')}"
+            for name, ref in sorted((spec.get("secret_env") or {}).items())
+        },
+        **{key.replace("_", " "): _text(value) for key, value in spec.items() if key not in _TOLD},
+    }
+    return {name: text for name, text in lines.items() if text}
+
+
+def _distinct(texts: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _text(value: Any) -> str:
+    if value in (None, "", [], {}):
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(each)}" for key, each in value.items())
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
