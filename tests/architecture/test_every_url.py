@@ -30,6 +30,7 @@ SIMPLE = (
 ELSEWHERE = {
     "clusters:pod-log": "tests/clusters/test_pod_logs.py",
     "cluster-test": "tests/clusters/test_api.py",
+    "experiments:rehearse": "tests/experiments/test_launch_form.py",
     "experiments:log": "tests/experiments/test_attempt_pages.py",
     "deployments:predict": "tests/e2e/test_voyage.py",
     "deployments:access": "tests/deployments/test_access.py",

@@ -21,14 +21,13 @@ def meeting_variables(spec: RunSpec, service: str) -> list[dict[str, Any]]:
     `service` is the name of the Service, which is the Job's: a worker's host name is that and its number.
     """
     first = f"{service}-0.{service}"
-    number = {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}}
     told: dict[str, dict[str, Any]] = {
         "MASTER_ADDR": {"value": first},
         "MASTER_PORT": {"value": str(PORT)},
         "WORLD_SIZE": {"value": str(spec.workers)},
-        "RANK": number,
+        "RANK": _number(),
         "PET_NNODES": {"value": str(spec.workers)},
-        "PET_NODE_RANK": number,
+        "PET_NODE_RANK": _number(),
         "PET_NPROC_PER_NODE": {"value": str(spec.resources.gpu or 1)},
         "PET_MASTER_ADDR": {"value": first},
         "PET_MASTER_PORT": {"value": str(PORT)},
@@ -39,6 +38,10 @@ def meeting_variables(spec: RunSpec, service: str) -> list[dict[str, Any]]:
         for name, value in told.items()
         if name not in spec.env and name not in spec.pod.secret_env
     ]
+
+
+def _number() -> dict[str, Any]:
+    return {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}}
 
 
 def meeting_service(job: dict[str, Any], job_uid: str = "") -> dict[str, Any]:

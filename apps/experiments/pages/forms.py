@@ -52,6 +52,7 @@ def _check(**part: Any) -> None:
 class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
+    advanced_about = "code, queue, checkpoints, nodes, Secrets, volumes, image pulls"
     advanced = ("git_folder", "git_secret", "queue", "trainer", *_OF_CHECKPOINTS, *PodOptionsForm.advanced)
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
@@ -114,7 +115,7 @@ class LaunchForm(PodOptionsForm):
         max_value=MAX_WORKERS,
         required=False,
         widget=forms.NumberInput(attrs=SHORT),
-        help_text="Empty: one. Several find their number in JOB_COMPLETION_INDEX.",
+        help_text="Empty: one. Several meet by the variables that torchrun reads.",
     )
     queue = forms.CharField(
         required=False,

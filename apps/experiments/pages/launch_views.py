@@ -14,7 +14,7 @@ from apps.core.errors import Conflict, FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.core.pages.fielderrors import told
-from apps.core.pages.formtext import put_error
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import Run
@@ -30,12 +30,9 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
     again = _again(request, project)
     form = _form(request, again)
     if request.method == "POST" and form.is_valid():
-        try:
+        with RefusalsAt(form):
             wishes = [form.wish()]
             runs = services.launch_runs(principal=request.principal, project=project, wishes=wishes, rerun_of=again)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
             return _launched(request, project, runs)
     return _shown(request, project, form, again)
 
@@ -47,10 +44,8 @@ def rehearse(request: PageRequest, project: Project) -> HttpResponse:
     again = _again(request, project)
     form, answer = _form(request, again), None
     if form.is_valid():
-        try:
+        with RefusalsAt(form):
             answer = services.rehearse_run(principal=request.principal, project=project, wish=form.wish())
-        except FlotillaError as error:
-            put_error(form, error)
     return _shown(request, project, form, again, answer)
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
 from apps.core.access import may
-from apps.core.errors import FlotillaError, Missing
+from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
