@@ -1,8 +1,6 @@
 """What is deleted can be restored for a while, and is then gone for good: rows, points and files, whoever is killed."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,7 @@ from apps.experiments.states import Binned, RunKind, RunState
 from apps.experiments.tracking import packing
 from tests import factories
 from tests.experiments.stock import Stock
+from tests.killing import killed_after
 
 pytestmark = pytest.mark.django_db
 POINTS = 200
@@ -97,31 +96,6 @@ def stored() -> dict[str, int]:
 
 def files() -> list[Path]:
     return [path for path in Path(settings.ARTIFACTS_DIR).rglob("*") if path.is_file()]
-
-
-class Killed(BaseException):
-    """As if the process were gone."""
-
-
-@contextmanager
-def killed_after(statements: int) -> Iterator[list[str]]:
-    """The process dies when it sends one statement more than these; gives those that were sent."""
-    sent: list[str] = []
-
-    def execute(go: Any, sql: str, *rest: Any) -> Any:
-        # Who dies says nothing more; what is rolled back here, Postgres rolls back by itself.
-        if len(sent) >= statements and not sql.startswith(("ROLLBACK", "RELEASE")):
-            raise Killed
-        sent.append(sql)
-        return go(sql, *rest)
-
-    with connection.execute_wrapper(execute):
-        try:
-            yield sent
-        except Killed:
-            sent.append("killed")
-            # The test's own transaction goes on: Postgres has seen no error.
-            transaction.set_rollback(False)
 
 
 def due(experiment: Experiment, admin: Principal) -> None:
