@@ -60,3 +60,28 @@ def load(text: str | bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise ValueError(f"This is not valid YAML{where}.") from None
+
+
+def line_of(text: str, path: str) -> int | None:
+    """The line, from 1, of a place such as `steps[1].run.args[0]` in a document that `load` takes: of the deepest part
+    of the path that is there. None where none of it is."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    line = None
+    for part in filter(None, re.split(r"[.\[\]]", path)):
+        key, node = _child(node, part)
+        if node is None:
+            break
+        line = (key or node).start_mark.line + 1
+    return line
+
+
+def _child(node: Any, part: str) -> tuple[Any, Any]:
+    """The key, where it has one, and the value of a part of a node; (None, None) where it has no such part."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == part), (None, None))
+    if isinstance(node, yaml.SequenceNode) and part.isdecimal() and int(part) < len(node.value):
+        return None, node.value[int(part)]
+    return None, None
