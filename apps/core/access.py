@@ -197,3 +197,14 @@ def token_is_valid(token: ApiToken) -> bool:
     if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= timezone.now()):
         return False
     return token.user is None or token.user.is_active
+
+
+def require_alive(principal: Principal) -> None:
+    """Raise NotAllowed where somebody in whose name something is done later may not act any more, whatever the role."""
+    user, token = principal.user, principal.token
+    if user is None and token is None:
+        raise NotAllowed("That account, or its token, is gone.")
+    if user is not None and not user.is_active:
+        raise NotAllowed("That account is disabled.")
+    if token is not None and not token_is_valid(token):
+        raise NotAllowed("That token was revoked, or has expired.")

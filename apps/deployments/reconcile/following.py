@@ -5,9 +5,9 @@ One transaction holds the whole round, so that being killed in it, and being ask
 
 from django.db import transaction
 
-from apps.core.access import token_is_valid
+from apps.core.access import require_alive
 from apps.core.database.rows import put
-from apps.core.errors import FlotillaError, NotAllowed
+from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Outcome, Retry
 from apps.deployments.models import Deployment, Follow
 from apps.deployments.services import deploy_revision, following
@@ -41,13 +41,8 @@ def follow(pk: int) -> Outcome:
 
 
 def _roll_out(deployment: Deployment, row: Follow) -> None:
-    mover, token = row.last_mover, row.mover_token
-    if mover.user is None and token is None:
-        raise NotAllowed("That account, or its token, is gone.")
-    if mover.user is not None and not mover.user.is_active:
-        raise NotAllowed("That account is disabled.")
-    if token is not None and not token_is_valid(token):
-        raise NotAllowed("That token was revoked, or has expired.")
+    mover = row.last_mover
+    require_alive(mover)
     deploy_revision(
         principal=mover,
         deployment=deployment,
