@@ -1,6 +1,7 @@
 """The one way in which a state changes: a conditional UPDATE that says who won, and a row that says why."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -10,6 +11,22 @@ from apps.core.database import prepared
 from apps.core.models import Transition
 
 Moves = Mapping[str, frozenset[str]]
+Hears = Callable[[Sequence[Any], str], None]
+_hearers: dict[type[Model], list[Hears]] = defaultdict(list)
+
+
+def hear(model: type[Model], hears: Hears) -> None:
+    """Let `hears(rows, state)` be called for each move of rows of the model, inside the transaction that makes it.
+
+    For the apps above that wait for an end: it asks for a round, and calls nothing else.
+    """
+    if hears not in _hearers[model]:
+        _hearers[model].append(hears)
+
+
+def _tell(moved: Sequence[Model], to: str) -> None:
+    for hears in _hearers.get(moved[0]._meta.model, ()):
+        hears(moved, to)
 
 
 def advance(
@@ -39,6 +56,7 @@ def advance(
         if not prepared.change(instance, {"state": old}, {"state": to, **fields}):
             return False
         log(instance, from_state=old, to_state=to, reason=reason, message=message, actor=actor)
+        _tell([instance], to)
     for name, value in {"state": to, **fields}.items():
         setattr(instance, name, value)
     return True
@@ -82,6 +100,7 @@ def advance_all(
         keys = [row.pk for row in moved]
         moved[0]._meta.model._default_manager.filter(pk__in=keys).update(state=to)
         prepared.insert_all([_row(row, str(getattr(row, "state")), to, reason, "", actor) for row in moved])  # noqa: B009
+        _tell(moved, to)
     for row in moved:
         setattr(row, "state", to)  # noqa: B010 - every model with states names the field so
     return moved
