@@ -1,0 +1,1 @@
+"""Pipelines: what a decision costs. `make bench NAME=workflows`."""
