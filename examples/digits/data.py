@@ -7,13 +7,16 @@ a client can send them to a deployment without importing scikit-learn.
 import json
 import sys
 from importlib import import_module
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy
 from numpy import float64, int64
 from numpy.typing import NDArray
 
 HELD_OUT = 200
 VALIDATION = 297
+FILE = "split.npz"
 # Any number would do; it must only stay the same, or yesterday's model has seen today's held-out digits.
 SPLIT_SEED = 20260
 
@@ -46,6 +49,25 @@ def load_split() -> Split:
         rest_inputs, rest_labels, test_size=VALIDATION, stratify=rest_labels, random_state=SPLIT_SEED
     )
     return Split(Part(train_inputs, train_labels), Part(val_inputs, val_labels), Part(held_inputs, held_labels))
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write the parts into one file."""
+    named = [(name, kind) for name in Split._fields for kind in Part._fields]
+    arrays = {f"{name}_{kind}": getattr(getattr(split, name), kind) for name, kind in named}
+    numpy.savez_compressed(path, **arrays)
+
+
+def read_split(path: Path) -> Split:
+    """What `write_split` wrote."""
+    with numpy.load(path) as arrays:
+        parts = {name: Part(arrays[f"{name}_inputs"], arrays[f"{name}_labels"]) for name in Split._fields}
+    return Split(**parts)
+
+
+def fetch_split(run: str, mlflow: Any) -> Split:
+    """The parts that the run with this id keeps."""
+    return read_split(Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=FILE)))
 
 
 def main() -> None:
