@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "apps.clusters",
     "apps.experiments",
     "apps.deployments",
+    "apps.workflows",
     "controlplane.apps.ControlplaneConfig",
 ]
 # Those of `apps.core.pages.middleware` are about browsers: a request with a token passes them by.
@@ -263,6 +264,9 @@ SPECTACULAR_SETTINGS = {
         "DeploymentHealthEnum": "apps.deployments.health.WORDS",
         "DeploymentStateEnum": "apps.deployments.models.DEPLOYMENT_STATES",
         "RolloutStateEnum": "apps.deployments.models.rollouts.ROLLOUT_STATES",
+        "PipelineRunStateEnum": "apps.workflows.models.RUN_STATES",
+        "StepStateEnum": "apps.workflows.models.STEP_STATES",
+        "StepKindEnum": "apps.workflows.models.KINDS",
         "AnalysisOutcomeEnum": "apps.deployments.models.rollouts.ANALYSIS_STATES",
     },
 }

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from apps.core.pages.shell_views import reference
 from apps.core.pages.views import admin_login
+from apps.workflows.api.hooks import receive
 from controlplane import health
 
 urlpatterns = [
@@ -25,11 +26,14 @@ urlpatterns = [
     path("api/v1/", include("apps.clusters.api.urls")),
     path("api/v1/", include("apps.experiments.api.urls")),
     path("api/v1/", include("apps.deployments.api.urls")),
+    path("api/v1/", include("apps.workflows.api.urls")),
+    path("api/hooks/<slug:key>", receive, name="hook"),
     path("", include("apps.experiments.mlflow.urls")),
     path("", include("apps.core.pages.urls")),
     path("", include("apps.clusters.pages.urls")),
     path("", include("apps.experiments.pages.urls")),
     path("", include("apps.deployments.pages.urls")),
+    path("", include("apps.workflows.pages.urls")),
 ]
 handler400 = "apps.core.pages.views.bad_request"
 handler403 = "apps.core.pages.views.forbidden"

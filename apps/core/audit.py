@@ -17,6 +17,7 @@ KINDS = (
     "experiment",
     "model",
     "person",
+    "pipeline",
     "price",
     "project",
     "rollout",
@@ -25,6 +26,7 @@ KINDS = (
     "target",
     "token",
     "trace",
+    "webhook",
 )
 
 

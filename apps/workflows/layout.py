@@ -6,9 +6,9 @@ Lengths are in pixels of a picture that is never scaled, so that its words stay 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 196, 52
-"""Of the box of a step."""
-GAP_X, GAP_Y = 56, 20
+WIDTH, HEIGHT = 158, 52
+"""Of the box of a step: six of them stand side by side on a page of 1440."""
+GAP_X, GAP_Y = 26, 16
 MARGIN = 12
 
 

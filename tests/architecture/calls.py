@@ -4,118 +4,101 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from apps.experiments.models import Trace
+from tests.architecture import workflowcalls
+from tests.architecture.asks import Ask, Body, get
 from tests.architecture.world import World
 
-Body = dict[str, Any]
 MLFLOW = "/api/2.0/mlflow"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 OVER_A_SOCKET = "asks a cluster, so that its time is another's"
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One request. `form` sends a page's form, else the body is JSON; what it writes is rolled back afterwards."""
-
-    method: str
-    path: str
-    body: Body | None = None
-    many: Callable[[World], Body] | None = None
-    form: bool = False
-    platform: bool = False
-    """Sent by a platform administrator, not by an administrator of the project."""
-
-    @property
-    def name(self) -> str:
-        """How `query_counts.json` calls it."""
-        return self.path if self.method == "GET" else f"{self.method} {self.path}"
-
-
-def get(*paths: str) -> list[Ask]:
-    """Requests without a body."""
-    return [Ask("GET", path) for path in paths]
-
-
-PAGES = get(
-    "/p/demo/",
-    "/activity/",
-    "/settings/",
-    "/settings/password/",
-    "/_rail",
-    "/clusters/",
-    "/clusters/?group=region&sort=-gpu",
-    "/clusters/demo-cluster/",
-    "/clusters/demo-cluster/?part=whys",
-    "/clusters/demo-cluster/?part=conditions",
-    "/clusters/demo-cluster/check/",
-    "/clusters/demo-cluster/?sort=-cpu&pod=demo",
-    "/clusters/demo-cluster/nodes/demo-cluster-node-1/",
-    "/clusters/demo-cluster/events/",
-    "/clusters/demo-cluster/pods/flotilla-demo/{pod}/",
-    "/clusters/demo-cluster/pods/flotilla-demo/{pod}/usage/",
-    "/clusters/demo-cluster/usage/",
-    "/clusters/demo-cluster/usage/?span=24h",
-    "/clusters/demo-cluster/usage/?span=30d",
-    "/clusters/demo-cluster/nodes/demo-cluster-node-1/usage/",
-    "/clusters/demo-cluster/namespaces/",
-    "/usage/",
-    "/usage/?by=deployment",
-    "/usage/?by=experiment",
-    "/_mlflow/experiments/{experiment}/runs/{run}",
-    "/p/demo/bin/",
-    "/p/demo/bin/?kind=run",
-    "/p/demo/experiments/",
-    "/p/demo/experiments/?q=d",
-    "/p/demo/experiments/digits/",
-    "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
-    "/p/demo/experiments/digits/?col=params.alpha&pin=tags.team&state=Deleted",
-    *(f"/p/demo/runs/compare?run={{run}}&run={{pending}}&chart={chart}" for chart in ("curves", "parallel", "scatter")),
-    "/p/demo/runs/table.csv?experiment=digits&sort=-metrics.loss",
-    "/p/demo/runs/new",
-    "/p/demo/runs/new?again={pending}",
-    "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
-    "/p/demo/runs/{run}/",
-    "/p/demo/runs/{pending}/",
-    "/p/demo/runs/{run}/edit",
-    "/p/demo/runs/edit?run={run}",
-    "/p/demo/experiments/digits/edit",
-    *(f"/p/demo/runs/{{run}}/{tab}/" for tab in ("charts", "system", "artifacts", "lineage")),
-    *(f"/p/demo/runs/{{pending}}/{tab}/" for tab in ("logs", "pods")),
-    "/p/demo/runs/{run}/artifacts/note.txt",
-    "/p/demo/runs/{run}/models/{logged}/model/MLmodel",
-    "/p/demo/traces/of/digits/",
-    "/p/demo/traces/of/digits/?state=OK&filter=span.name LIKE 's%25'",
-    "/p/demo/traces/{trace}/",
-    "/p/demo/models/",
-    "/p/demo/models/?q=d",
-    "/p/demo/models/digits/",
-    "/p/demo/deployments/",
-    "/p/demo/deployments/?q=d&health=Healthy",
-    "/p/demo/deployments/?q=d&rollout=UnderWay&cluster=home&environment=production&strategy=canary",
-    "/p/demo/deployments/?view=matrix",
-    "/p/demo/deployments/new",
-    "/p/demo/deployments/new/place?where=*&targets=1&cpu=1&memory=1Gi&replicas=1",
-    "/p/demo/deployments/digits/resources",
-    "/p/demo/deployments/digits/revisions/2/",
-    "/p/demo/deployments/digits/",
-    "/p/demo/deployments/digits/replicas/{replica}/",
-    "/p/demo/deployments/digits/targets/new",
-    "/p/demo/deployments/digits/targets/place?target=*&replicas=1",
-    "/p/demo/approvals/",
-    "/p/demo/deployments/digits/spread",
-    "/p/demo/deployments/digits/follow",
-    "/p/demo/deployments/digits/budget",
-    "/p/demo/deployments/digits/logs",
-    "/p/demo/deployments/digits/schedule",
-    "/p/demo/targets/",
-    "/p/demo/targets/?sort=-deployments",
-    "/p/demo/targets/new",
-    "/p/demo/metrics-sources/new",
-    "/p/demo/targets/spare/",
-    "/search?q=digits",
+PAGES = (
+    get(
+        "/p/demo/",
+        "/activity/",
+        "/settings/",
+        "/settings/password/",
+        "/_rail",
+        "/clusters/",
+        "/clusters/?group=region&sort=-gpu",
+        "/clusters/demo-cluster/",
+        "/clusters/demo-cluster/?part=whys",
+        "/clusters/demo-cluster/?part=conditions",
+        "/clusters/demo-cluster/check/",
+        "/clusters/demo-cluster/?sort=-cpu&pod=demo",
+        "/clusters/demo-cluster/nodes/demo-cluster-node-1/",
+        "/clusters/demo-cluster/events/",
+        "/clusters/demo-cluster/pods/flotilla-demo/{pod}/",
+        "/clusters/demo-cluster/pods/flotilla-demo/{pod}/usage/",
+        "/clusters/demo-cluster/usage/",
+        "/clusters/demo-cluster/usage/?span=24h",
+        "/clusters/demo-cluster/usage/?span=30d",
+        "/clusters/demo-cluster/nodes/demo-cluster-node-1/usage/",
+        "/clusters/demo-cluster/namespaces/",
+        "/usage/",
+        "/usage/?by=deployment",
+        "/usage/?by=experiment",
+        "/_mlflow/experiments/{experiment}/runs/{run}",
+        "/p/demo/bin/",
+        "/p/demo/bin/?kind=run",
+        "/p/demo/experiments/",
+        "/p/demo/experiments/?q=d",
+        "/p/demo/experiments/digits/",
+        "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
+        "/p/demo/experiments/digits/?col=params.alpha&pin=tags.team&state=Deleted",
+        *(
+            f"/p/demo/runs/compare?run={{run}}&run={{pending}}&chart={chart}"
+            for chart in ("curves", "parallel", "scatter")
+        ),
+        "/p/demo/runs/table.csv?experiment=digits&sort=-metrics.loss",
+        "/p/demo/runs/new",
+        "/p/demo/runs/new?again={pending}",
+        "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
+        "/p/demo/runs/{run}/",
+        "/p/demo/runs/{pending}/",
+        "/p/demo/runs/{run}/edit",
+        "/p/demo/runs/edit?run={run}",
+        "/p/demo/experiments/digits/edit",
+        *(f"/p/demo/runs/{{run}}/{tab}/" for tab in ("charts", "system", "artifacts", "lineage")),
+        *(f"/p/demo/runs/{{pending}}/{tab}/" for tab in ("logs", "pods")),
+        "/p/demo/runs/{run}/artifacts/note.txt",
+        "/p/demo/runs/{run}/models/{logged}/model/MLmodel",
+        "/p/demo/traces/of/digits/",
+        "/p/demo/traces/of/digits/?state=OK&filter=span.name LIKE 's%25'",
+        "/p/demo/traces/{trace}/",
+        "/p/demo/models/",
+        "/p/demo/models/?q=d",
+        "/p/demo/models/digits/",
+        "/p/demo/deployments/",
+        "/p/demo/deployments/?q=d&health=Healthy",
+        "/p/demo/deployments/?q=d&rollout=UnderWay&cluster=home&environment=production&strategy=canary",
+        "/p/demo/deployments/?view=matrix",
+        "/p/demo/deployments/new",
+        "/p/demo/deployments/new/place?where=*&targets=1&cpu=1&memory=1Gi&replicas=1",
+        "/p/demo/deployments/digits/resources",
+        "/p/demo/deployments/digits/revisions/2/",
+        "/p/demo/deployments/digits/",
+        "/p/demo/deployments/digits/replicas/{replica}/",
+        "/p/demo/deployments/digits/targets/new",
+        "/p/demo/deployments/digits/targets/place?target=*&replicas=1",
+        "/p/demo/approvals/",
+        "/p/demo/deployments/digits/spread",
+        "/p/demo/deployments/digits/follow",
+        "/p/demo/deployments/digits/budget",
+        "/p/demo/deployments/digits/logs",
+        "/p/demo/deployments/digits/schedule",
+        "/p/demo/targets/",
+        "/p/demo/targets/?sort=-deployments",
+        "/p/demo/targets/new",
+        "/p/demo/metrics-sources/new",
+        "/p/demo/targets/spare/",
+        "/search?q=digits",
+    )
+    + workflowcalls.PAGES
 )
 
 
@@ -209,6 +192,7 @@ FORMS = [
     Ask("POST", "/settings/tokens/{token}/revoke/", {}, form=True),
     Ask("POST", "/clusters/demo-cluster/check/again/", {}, form=True, platform=True),
     Ask("POST", "/clusters/demo-cluster/check/reach/", {}, form=True, platform=True),
+    *workflowcalls.FORMS,
 ]
 
 
@@ -594,4 +578,4 @@ NOT_MEASURED = {
     "POST /api/v1/deployments/{name}/recordings/": OVER_A_SOCKET,
     "GET /api/v1/deployments/{name}/requests/": OVER_A_SOCKET,
 }
-EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *TRACES, *LOGGED, *REGISTRY]
+EVERYTHING = [*PAGES, *FORMS, *REST, *workflowcalls.REST, *TRACKING, *TRACES, *LOGGED, *REGISTRY]

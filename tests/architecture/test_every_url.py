@@ -47,6 +47,7 @@ ELSEWHERE = {
     "deployments:requests": "tests/deployments/scrape/test_requests.py",
     "deployment-requests": "tests/deployments/scrape/test_requests.py",
     "core:events": "tests/core/hints/test_stream.py",
+    "hook": "tests/workflows/test_api.py",
     "core:logout": "tests/frontend/test_browser.py",
     "admin:clusters_cluster_test_connection": "tests/clusters/test_admin.py",
 }

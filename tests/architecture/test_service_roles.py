@@ -20,6 +20,7 @@ PACKAGES = (
     "apps.clusters.usage.prices",
     "apps.experiments.services",
     "apps.deployments.services",
+    "apps.workflows.services",
 )
 PLATFORM = "platform administrator"
 _SAYS = re.compile(r"needs? (?:the (\w+) role|a (platform administrator))", re.IGNORECASE)
@@ -29,6 +30,7 @@ DEPENDS = {
     "apps.core.services.tokens.revoke_token": "one's own",
     "apps.core.services.people.set_password": "one's own",
     "apps.deployments.services.targets.create_target": "admin",
+    "apps.workflows.services.approving.decide_step": "the step's",
     # Reads.
     "apps.core.services.tokens.most_of": "nobody's",
     "apps.clusters.services.lifecycle.dependents_of": PLATFORM,

@@ -17,6 +17,8 @@ REGEX_SAMPLES = {
     r"\d+": "1",
     "core|clusters|experiments|deployments": "core",
     "[0-9]{1,9}": "1",
+    "[a-z0-9_]{1,40}": "sample",
+    "[-a-z0-9]{1,40}": "sample",
     "[0-9a-f]{32}": "0" * 32,
     "m-[0-9a-f]{32}|[0-9a-f]{32}|[0-9]{1,18}": "0" * 32,
 }

@@ -36,6 +36,7 @@ from apps.experiments.models import (
     Tag,
 )
 from tests import factories
+from tests.architecture import pipelines
 from tests.clusters import usage_history
 
 T = TypeVar("T")
@@ -117,6 +118,7 @@ def small() -> World:
     binned = _bin(project, first)
     sample(home)
     replica = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
+    pipelines.create(person, project, first)
     named = {
         "run": first.uid,
         "experiment": str(first.experiment_id),
@@ -190,6 +192,7 @@ def grow(world: World) -> None:
         _give_and_take(first, _model(source), number + 1)
         issue_token(name=f"more-{number}", user=world.person)
         factories.trace(first, spans=number + 3)
+        pipelines.more(world.person, project, first, number)
     sample(home)
 
 

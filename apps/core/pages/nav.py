@@ -61,6 +61,7 @@ ITEMS: tuple[Item, ...] = (
     Item("experiments", "Experiments", "flask-conical", "experiments:list", ("experiments:",), shortcut="e"),
     Item("models", "Models", "box", "experiments:models", ("experiments:model",), shortcut="m"),
     Item("deployments", "Deployments", "rocket", "deployments:list", ("deployments:",), shortcut="d"),
+    Item("pipelines", "Pipelines", "workflow", "workflows:list", ("workflows:",), shortcut="p"),
     Item("usage", "Usage", "gauge", "clusters:fleet-usage", ("clusters:fleet-usage",), in_project=False, shortcut="u"),
     Item("activity", "Activity", "history", "core:activity", ("core:activity",), in_project=False, shortcut="a"),
 )

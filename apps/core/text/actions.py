@@ -49,6 +49,12 @@ WORDS = {
     "person.delete": "Removed person",
     "person.password": "Set a password",
     "person.update": "Changed person",
+    "pipeline.approve": "Approved step of pipeline",
+    "pipeline.cancel": "Cancelled run of pipeline",
+    "pipeline.reject": "Rejected step of pipeline",
+    "pipeline.retry": "Retried run of pipeline",
+    "pipeline.start": "Started pipeline",
+    "pipeline.version": "Made version of pipeline",
     "price.delete": "Removed price",
     "price.set": "Set price",
     "project.bin": "Changed the days of the bin",
@@ -82,6 +88,8 @@ WORDS = {
     "token.create": "Created token",
     "token.revoke": "Revoked token",
     "trace.delete": "Deleted traces",
+    "webhook.create": "Created webhook",
+    "webhook.delete": "Removed webhook",
 }
 
 

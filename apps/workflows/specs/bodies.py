@@ -8,14 +8,14 @@ from apps.clusters.podoptions import NO_OPTIONS
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.deployments.rollout.strategy import parse_strategy
-from apps.experiments.specs import RunSpec, parse_spec
+from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
 from apps.experiments.specs.places import parse_anywhere
 from apps.workflows.specs import Kind
 from apps.workflows.specs import expressions as ex
 from apps.workflows.specs.fields import at, mapping, text
 
-_ABOUT_RUN = ("experiment", "name", "params", "tags", "cluster", "cluster_selector", "prefer", "git", "queue")
-RUN_KEYS = tuple(dict.fromkeys([*RunSpec("").to_json(), *NO_OPTIONS.everything(), *_ABOUT_RUN]))
+_ABOUT_RUN = ("experiment", "name", "params", "tags", "cluster", "cluster_selector", "prefer")
+RUN_KEYS = tuple(dict.fromkeys([*RunSpec("").to_json(), *NO_OPTIONS.everything(), *ONLY_OF_RUNS, *_ABOUT_RUN]))
 REGISTER_KEYS = ("model", "run", "artifact_path", "alias", "description")
 # Of a revision and, where there is no such deployment yet, of the one that is made.
 REVISION_KEYS = ("model", "version", "alias", "image", "command", "args", "env", "resources", "strategy")

@@ -1,0 +1,1 @@
+"""Pages of pipelines. Reads come from selectors, writes go to services."""

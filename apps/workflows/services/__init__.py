@@ -1,0 +1,17 @@
+"""Every write of workflows: one transaction with its audit row and what it asks for."""
+
+from apps.workflows.services.approving import decide_step
+from apps.workflows.services.pipelines import cancel, create_version, read, retry, start
+from apps.workflows.services.webhooks import create_webhook, delete_webhook, receive
+
+__all__ = [
+    "cancel",
+    "create_version",
+    "create_webhook",
+    "decide_step",
+    "delete_webhook",
+    "read",
+    "receive",
+    "retry",
+    "start",
+]

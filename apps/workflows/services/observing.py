@@ -1,0 +1,106 @@
+"""What the run or the rollout of a step makes of it, once it has ended; and how it is told to stop."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.core.access import Principal
+from apps.core.errors import FlotillaError
+from apps.deployments import services as deploying
+from apps.deployments.services import Stood
+from apps.deployments.states import UNFINISHED, RolloutState
+from apps.experiments import selectors as experiments
+from apps.experiments import services as launching
+from apps.experiments.models import Run
+from apps.experiments.states import SETTLED, RunState
+from apps.workflows.models import Step
+from apps.workflows.specs import Kind
+from apps.workflows.states import StepState
+
+# Of the values of a run, so many and so long ones can be read by later steps.
+MAX_OUTPUTS, MAX_VALUE = 500, 2000
+OVERDUE = "DeadlineExceeded"
+_OURS = ("mlflow.", "flotilla.")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a step has ended."""
+
+    state: StepState
+    reason: str = ""
+    message: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+def ended(row: Step) -> Ended | None:
+    """How a step that is under way has ended; None while it has not, or waits for a person."""
+    if row.kind == Kind.RUN:
+        return _of_run(row, row.run)
+    if row.kind == Kind.DEPLOY:
+        return _of_rollout(row)
+    return None
+
+
+def _of_run(row: Step, run: Run | None) -> Ended | None:
+    if run is None:
+        return Ended(StepState.FAILED, "RunDeleted", "Its run was deleted.")
+    if run.state not in SETTLED:
+        return None
+    if run.state == RunState.SUCCEEDED:
+        return Ended(StepState.SUCCEEDED, "Completed", outputs=outputs_of([run])[run.pk])
+    if run.state == RunState.CANCELED:
+        return _stopped(row, "Its run was canceled.")
+    return Ended(StepState.FAILED, run.reason or str(run.state), run.message or f"Its run ended {run.state}.")
+
+
+def _of_rollout(row: Step) -> Ended | None:
+    rollout = row.rollout
+    if rollout is None:
+        return Ended(StepState.FAILED, "DeploymentDeleted", "Its deployment was deleted.")
+    if rollout.state in UNFINISHED:
+        return None
+    if rollout.state == RolloutState.HEALTHY:
+        return Ended(StepState.SUCCEEDED, "Promoted", rollout.message, {**row.outputs, "state": rollout.state})
+    if rollout.state in (RolloutState.ABORTED, RolloutState.CANCELED):
+        return _stopped(row, rollout.message)
+    return Ended(StepState.FAILED, str(rollout.state), rollout.message)
+
+
+def _stopped(row: Step, said: str) -> Ended:
+    """Whether we told it to stop, and why, or somebody else did."""
+    if row.state != StepState.CANCELING:
+        return Ended(StepState.FAILED, "Canceled", said)
+    if row.reason == OVERDUE:
+        return Ended(StepState.FAILED, OVERDUE, row.message)
+    return Ended(StepState.CANCELED, row.reason, said)
+
+
+def outputs_of(runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
+    """What runs have logged, as later steps may read it: tags of people, params over them, and finite metrics over
+    those."""
+    logged = experiments.logged_by(runs)
+    found: dict[int, dict[str, Any]] = {}
+    for pk, values in logged.items():
+        tags = {key: value for key, value in values.tags.items() if not key.startswith(_OURS)}
+        metrics = {key: value for key, value in values.metrics.items() if math.isfinite(value)}
+        short = {key: value for key, value in {**tags, **values.params}.items() if len(value) <= MAX_VALUE}
+        found[pk] = dict(list({**short, **metrics}.items())[-MAX_OUTPUTS:])
+    return found
+
+
+def stop(row: Step, principal: Principal) -> str:
+    """Tell the run or the rollout of a step to end; why that was refused, "" where it was not.
+
+    What can't be stopped (a first rollout has nothing to go back to) is waited for.
+    """
+    try:
+        if row.kind == Kind.RUN and row.run is not None and row.run.state not in SETTLED:
+            launching.cancel_run(principal=principal, run=row.run)
+        elif row.kind == Kind.DEPLOY and row.rollout is not None and row.rollout.state in UNFINISHED:
+            stood = Stood(rollout=row.rollout.pk)
+            deploying.abort(principal=principal, deployment=row.rollout.deployment, stood=stood)
+    except FlotillaError as error:
+        return error.sentence
+    return ""

@@ -1,0 +1,311 @@
+"""Pipeline runs from start to end: rows, rounds, people, and a worker that dies at any statement."""
+
+import pytest
+from django.db import transaction
+
+from apps.core.access import Principal
+from apps.core.database import transitions
+from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
+from apps.core.models import AuditEntry, Membership, Project, Transition, User
+from apps.core.secrets.tokens import issue_token
+from apps.core.states import Role
+from apps.deployments.models import Deployment
+from apps.deployments.states import ROLLOUT_MOVES
+from apps.experiments.models import ModelVersion, Run
+from apps.experiments.states import RunState
+from apps.workflows import selectors, services
+from apps.workflows.models import PipelineRun, Step
+from apps.workflows.reconcile import reconcile
+from tests.killing import killed_after
+from tests.workflows.courses import asked, end, promoted, rounds, started, states, step
+from tests.workflows.pipelines import DIGITS
+
+DEPLOYS = DIGITS.replace(
+    "deploy: {deployment: digits,", "deploy: {deployment: digits, targets: [production], image: 'team/digits:1',"
+)
+TWO = """
+name: two
+steps:
+  - {name: first, run: {image: busybox}}
+  - {name: second, needs: first, run: {image: busybox}}
+"""
+
+
+def trained(ada: Principal, project: Project) -> PipelineRun:
+    """The pipeline of the digits where its model waits to be approved."""
+    run = rounds(started(ada, project, DEPLOYS, sizes=[8, 32]))
+    assert states(run) == {
+        "prepare": "Running", "train[0]": "Waiting", "train[1]": "Waiting", "evaluate": "Waiting",
+        "register": "Waiting", "approve": "Waiting", "deploy": "Waiting",
+    }  # fmt: skip
+    prepared = end(step(run, "prepare"))
+    assert asked(run), "a run that ends asks for the round of its pipeline"
+    rounds(run)
+    first = step(run, "train", 0).run
+    assert first.spec["command"] == ["python", "train.py", "--data", prepared.uid, "--hidden", "8"]
+    assert (first.experiment.name, first.name, first.created_by) == ("digits", "digits-1 train[0]", "ada")
+    assert {param.key: param.value for param in first.params.all()} == {"epochs": "5", "each": "8"}
+    assert {tag.key: tag.value for tag in first.tags.filter(key__startswith="flotilla")} == {
+        "flotilla.pipeline": "digits #1",
+        "flotilla.step": "train[0]",
+    }
+    end(step(run, "train", 0))
+    best = end(step(run, "train", 1))
+    rounds(run)
+    end(step(run, "evaluate"), accuracy=0.95, best=best.uid)
+    return rounds(run)
+
+
+def test_a_pipeline_goes_from_data_to_a_model_in_production(ada, project, target):
+    run = trained(ada, project)
+    version = ModelVersion.objects.get(model__name="digits")
+    assert version.run == step(run, "train", 1).run
+    assert [alias.name for alias in version.aliases.all()] == ["candidate"]
+    assert (step(run, "approve").state, step(run, "approve").message) == ("Paused", "Shall it serve?")
+    services.decide_step(principal=ada, run=run, name="approve", approves=True, comment="Good.")
+    assert asked(run)
+    rounds(run)
+    deployment = Deployment.objects.get(name="digits")
+    row = step(run, "deploy")
+    assert (row.state, row.rollout) == ("Running", deployment.under_way)
+    assert deployment.current.model_version == version
+    promoted("digits")
+    assert asked(run), "a rollout that ends asks for the round of its pipeline"
+    rounds(run)
+    assert (run.state, run.reason) == ("Succeeded", "Completed")
+    assert step(run, "deploy").outputs == {"deployment": "digits", "revision": 1, "state": "Healthy"}
+    assert set(states(run).values()) == {"Succeeded"}
+    assert reconcile(run.pk) is not None and not asked(run)
+    moves = Transition.objects.filter(object_type="workflows.step", object_id=row.pk).values_list("to_state", flat=True)
+    assert list(moves) == ["Running", "Succeeded"]
+
+
+def test_a_deployment_that_is_there_gets_another_revision_and_a_failed_one_fails_the_step(ada, project, target):
+    run = trained(ada, project)
+    services.decide_step(principal=ada, run=run, name="approve", approves=True)
+    rounds(run)
+    promoted("digits")
+    rounds(run)
+    again = trained_again(ada, run)
+    rollout = step(again, "deploy").rollout
+    assert (rollout.to_revision.number, rollout.from_revision.number) == (2, 1)
+    assert transitions.advance(rollout, to="Failed", allowed=ROLLOUT_MOVES, columns={"message": "The canary crashed."})
+    rounds(again)
+    assert (again.state, again.message) == ("Failed", "Step deploy did not succeed.")
+    assert step(again, "deploy").message == "The canary crashed."
+
+
+def trained_again(ada: Principal, run: PipelineRun) -> PipelineRun:
+    again = services.start(principal=ada, pipeline=run.pipeline, params={"sizes": [64]})
+    rounds(again)
+    end(step(again, "prepare"))
+    rounds(again)
+    best = end(step(again, "train"))
+    rounds(again)
+    end(step(again, "evaluate"), accuracy=0.99, best=best.uid)
+    rounds(again)
+    services.decide_step(principal=ada, run=again, name="approve", approves=True)
+    return rounds(again)
+
+
+def test_a_condition_that_is_false_registers_and_deploys_nothing(ada, project, target):
+    run = rounds(started(ada, project, DEPLOYS, sizes=[8], least=0.99))
+    end(step(run, "prepare"))
+    rounds(run)
+    best = end(step(run, "train"))
+    rounds(run)
+    end(step(run, "evaluate"), accuracy=0.5, best=best.uid)
+    rounds(run)
+    assert run.state == "Succeeded"
+    assert {name: states(run)[name] for name in ("register", "approve", "deploy")} == dict.fromkeys(
+        ("register", "approve", "deploy"), "Skipped"
+    )
+    assert step(run, "register").message == "Its condition was false: steps.evaluate.outputs.accuracy >= params.least"
+    assert not ModelVersion.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("logged", "reason", "said"),
+    [({}, "ConditionInvalid", "there is no 'accuracy'"), ({"accuracy": 0.9}, "Invalid", "there is no 'best'")],
+)
+def test_what_a_step_has_not_put_out_fails_the_step_that_reads_it(ada, project, target, logged, reason, said):
+    run = rounds(started(ada, project, sizes=[8]))
+    for name in ("prepare", "train"):
+        end(step(run, name))
+        rounds(run)
+    end(step(run, "evaluate"), **logged)
+    rounds(run)
+    assert (run.state, step(run, "register").reason) == ("Failed", reason)
+    assert said in step(run, "register").message
+
+
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.LOST, RunState.CANCELED])
+def test_a_run_that_does_not_succeed_fails_its_step_and_a_retry_begins_there(ada, project, cluster, state):
+    run = rounds(started(ada, project, TWO))
+    done = end(step(run, "first"), answer=42)
+    rounds(run)
+    end(step(run, "second"), state)
+    rounds(run)
+    assert (run.state, states(run)) == ("Failed", {"first": "Succeeded", "second": "Failed"})
+    again = services.retry(principal=ada, run=run)
+    assert (again.number, again.retry_of, again.params) == (2, run, run.params)
+    rounds(again)
+    assert states(again) == {"first": "Succeeded", "second": "Running"}
+    assert (step(again, "first").run, step(again, "first").outputs["answer"]) == (done, 42)
+    assert step(again, "first").message == "As in #1."
+    end(step(again, "second"))
+    assert rounds(again).state == "Succeeded"
+    with pytest.raises(Conflict, match="nothing to retry"):
+        services.retry(principal=ada, run=again)
+
+
+def test_canceling_stops_what_runs_and_begins_nothing(ada, project, cluster):
+    run = rounds(started(ada, project, TWO))
+    services.cancel(principal=ada, run=run)
+    services.cancel(principal=ada, run=run)
+    rounds(run)
+    assert (run.state, states(run)) == ("Canceling", {"first": "Canceling", "second": "Canceled"})
+    launched = step(run, "first").run
+    assert launched.state == RunState.CANCELING
+    assert transitions.advance(launched, to=RunState.CANCELED, allowed={RunState.CANCELING: {RunState.CANCELED}})
+    assert asked(run)
+    rounds(run)
+    assert (run.state, run.message) == ("Canceled", "ada canceled it.")
+    assert set(states(run).values()) == {"Canceled"}
+    assert Run.objects.count() == 1
+    assert AuditEntry.objects.filter(action="pipeline.cancel").count() == 1
+    with pytest.raises(Conflict, match="has ended"):
+        services.cancel(principal=ada, run=run)
+
+
+def test_a_rejection_fails_the_pipeline(ada, project, target):
+    run = trained(ada, project)
+    services.decide_step(principal=ada, run=run, name="approve", approves=False, comment="Not on a Friday.")
+    rounds(run)
+    assert (run.state, states(run)["deploy"]) == ("Failed", "Skipped")
+    assert step(run, "approve").message == "ada rejected it: Not on a Friday."
+    with pytest.raises(Conflict, match="does not wait"):
+        services.decide_step(principal=ada, run=run, name="approve", approves=True)
+    with pytest.raises(Missing):
+        services.decide_step(principal=ada, run=run, name="train", approves=True)
+
+
+def test_a_deadline_stops_the_whole(ada, project, cluster):
+    run = rounds(started(ada, project, TWO.replace("steps:", "deadline_seconds: 60\nsteps:")))
+    due = reconcile(run.pk)
+    assert 50 < due.after <= 60
+    PipelineRun.objects.update(started_at=run.started_at.replace(year=2025))
+    rounds(run)
+    assert (run.state, step(run, "first").run.state) == ("Canceling", "Canceling")
+    transitions.advance(step(run, "first").run, to="Canceled", allowed={"Canceling": {"Canceled"}})
+    rounds(run)
+    assert (run.state, run.reason) == ("Failed", "DeadlineExceeded")
+
+
+def test_who_may_not_act_any_more_begins_nothing(ada, project, cluster):
+    token, _ = issue_token(name="ci", user=ada.user, project=project)
+    run = started(Principal(user=ada.user, token=token), project, TWO)
+    token.delete()
+    rounds(run)
+    assert (run.state, step(run, "first").reason) == ("Failed", "NotAllowed")
+    assert not Run.objects.exists()
+
+
+def test_who_left_the_project_begins_nothing(ada, project, cluster):
+    run = started(ada, project, TWO)
+    Membership.objects.filter(user=ada.user).delete()
+    rounds(run)
+    assert run.state == "Failed" and not Run.objects.exists()
+
+
+def test_a_role_is_needed_for_every_write_and_that_of_the_step_for_an_approval(ada, project, target):
+    viewer = Principal(user=User.objects.create_user("vic"))
+    Membership.objects.create(project=project, user=viewer.user, role=Role.VIEWER)
+    run = started(ada, project, DEPLOYS.replace("serve?", 'serve?", role: "admin'), sizes=[8])
+    for write in (
+        lambda: services.create_version(principal=viewer, project=project, source=TWO),
+        lambda: services.start(principal=viewer, pipeline=run.pipeline),
+        lambda: services.cancel(principal=viewer, run=run),
+        lambda: services.retry(principal=viewer, run=run),
+        lambda: services.decide_step(principal=viewer, run=run, name="approve", approves=True),
+        lambda: services.decide_step(principal=ada, run=run, name="approve", approves=True),
+        lambda: services.create_webhook(principal=viewer, pipeline=run.pipeline, name="push"),
+    ):
+        with pytest.raises(NotAllowed):
+            write()
+
+
+def test_versions_are_numbered_immutable_and_made_only_where_something_differs(ada, project):
+    first, new = services.create_version(principal=ada, project=project, source=TWO)
+    same, again = services.create_version(principal=ada, project=project, source=f"# a remark\n{TWO}")
+    assert (first.number, new, same, again) == (1, True, first, False)
+    second, _ = services.create_version(principal=ada, project=project, source=TWO.replace("busybox", "alpine"))
+    assert (second.number, second.pipeline) == (2, first.pipeline)
+    with pytest.raises(Exception, match="immutable"):
+        second.save()
+    run = services.start(principal=ada, pipeline=first.pipeline, version=1)
+    assert run.version == first
+    with pytest.raises(Missing):
+        services.start(principal=ada, pipeline=first.pipeline, version=3)
+
+
+def test_what_is_refused_names_the_line(ada, project):
+    with pytest.raises(Invalid) as refused:
+        services.create_version(principal=ada, project=project, source=TWO.replace("needs: first", "needs: fist"))
+    assert refused.value.message == "Line 5, steps.1.needs: Step second needs fist, which is no other step."
+    assert refused.value.extensions == {"line": 5, "path": "steps.1.needs"}
+
+
+def test_the_resync_finds_what_was_left_behind(ada, project, cluster):
+    run = started(ada, project, TWO)
+    assert selectors.left_behind() == [(run.pk, None)]
+    rounds(run)
+    assert selectors.left_behind() == []
+    Run.objects.update(state=RunState.SUCCEEDED)
+    assert selectors.left_behind() == [(run.pk, None)]
+    Run.objects.all().delete()
+    assert selectors.left_behind() == [(run.pk, None)]
+    rounds(run)
+    assert step(run, "first").reason == "RunDeleted"
+
+
+def test_nothing_is_made_twice_and_nothing_is_lost_wherever_the_worker_is_killed(ada, project, target):
+    """The whole course, with a round that dies after each number of statements before every round that goes through."""
+    statements, killed = 1, True
+    while killed:
+        with transaction.atomic():
+            killed = _course(ada, project, statements)
+            transaction.set_rollback(True)
+        statements += 1 + statements // 2
+    assert statements > 60
+
+
+def _course(ada: Principal, project: Project, statements: int) -> bool:
+    """Whether a round was killed anywhere."""
+    deaths: list[str] = []
+
+    def on(run: PipelineRun) -> PipelineRun:
+        # As Postgres does with what a dead session has begun.
+        with transaction.atomic():
+            with killed_after(statements) as sent:
+                reconcile(run.pk)
+            deaths.extend(word for word in sent[-1:] if word == "killed")
+            transaction.set_rollback(sent[-1:] == ["killed"])
+        return rounds(run)
+
+    run = on(started(ada, project, DEPLOYS, sizes=[8, 32]))
+    end(step(run, "prepare"))
+    on(run)
+    end(step(run, "train", 0))
+    best = end(step(run, "train", 1))
+    on(run)
+    end(step(run, "evaluate"), accuracy=0.95, best=best.uid)
+    on(run)
+    services.decide_step(principal=ada, run=run, name="approve", approves=True)
+    on(run)
+    promoted("digits")
+    on(run)
+    assert (run.state, Run.objects.count(), ModelVersion.objects.count()) == ("Succeeded", 4, 1)
+    assert Deployment.objects.get().rollouts.count() == 1
+    assert Step.objects.filter(run=None, kind="run").count() == 0
+    return bool(deaths)
