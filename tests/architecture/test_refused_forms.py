@@ -29,7 +29,7 @@ from tests.architecture.test_offers import project as project
 pytestmark = pytest.mark.django_db
 WRONG = "Not A Name!"
 # Here people type the names of fields themselves.
-TYPED_NAMES = {"spec", "strategy", "tolerations"}
+TYPED_NAMES = {"spec", "strategy", "tolerations", "yaml"}
 _ERRORS = re.compile(r'class="(?:errors|form-errors)".*?</(?:ul|div)>', re.DOTALL)
 _DJANGOS = re.compile(r"This field|Ensure this|Enter a |Select a valid")
 _TAGS = re.compile(r"<[^>]*>|class=[^>]*>")
@@ -59,6 +59,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/budget": ({"how": "min_available", "amount": "half"}, "amount", "half"),
     "/p/demo/deployments/digits/schedule": ({"schedule": "fri 18:00 to mon 08:00 = no"}, "schedule", "= no"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
+    "/p/demo/pipelines/new": ({"yaml": "name: x\nsteps: 3"}, "yaml", "steps: 3"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/metrics-sources/new": ({"name": "prod", "address": "ftp://prometheus"}, "address", "ftp://prometheus"),
     "/p/demo/targets/…/": ({"deployers": "developer", "freezes": "on fridays"}, "freezes", "on fridays"),
