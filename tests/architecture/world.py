@@ -176,7 +176,7 @@ def grow(world: World) -> None:
         factories.version(project.registered_models.get(name="free"), source)
         factories.version(model, first)
         factories.run(first.experiment, state="Failed")
-        factories.deployment(project, home, f"more-{number}", made)
+        factories.canary(factories.deployment(project, home, f"more-{number}", made), made)
         factories.revision(served, made)
         factories.recording(served, number + 2)
         factories.kept_log(served)

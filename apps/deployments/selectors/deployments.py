@@ -60,7 +60,7 @@ _LISTED_OF_PLACES = (
     *(f"target__cluster__{name}" for name in ("name", "state", "conditions", "last_seen_at", "synced_at")),
 )
 _LISTED_OF_ROLLOUTS = (
-    *("deployment", "state", "message", "plan", "step", "started_at"),
+    *("deployment", "state", "message", "strategy", "plan", "step", "started_at"),
     *("from_revision__number", "to_revision__number", "from_revision__spec", "to_revision__spec"),
 )
 _FIGURES = ("name", "health", "observed", "desired_replicas", "scaled_to")
