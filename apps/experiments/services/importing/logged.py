@@ -8,7 +8,7 @@ from django.utils import timezone
 from apps.core.errors import Invalid
 from apps.experiments.models import Experiment, Imported, LoggedModel, Run
 from apps.experiments.services.importing import files
-from apps.experiments.services.importing.mapping import RUN, mark_of
+from apps.experiments.services.importing.mapping import RUN, keep, mark_of
 from apps.experiments.services.importing.reading import Row
 from apps.experiments.services.importing.runs import Bringing
 from apps.experiments.services.logged import READY, STATUSES
@@ -31,7 +31,7 @@ def bring(to: Bringing, experiment: Experiment, said: Row) -> None:
             model, row, to.source.files_of_model(uid), lambda path: to.source.open_of_model(uid, path), to.progress
         )
     row.mark = mark if model.status == READY else ""
-    row.save()
+    keep(row)
     to.progress.add(logged_models=1)
 
 

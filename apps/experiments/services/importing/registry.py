@@ -15,7 +15,7 @@ from apps.experiments.registry.origin import Origin
 from apps.experiments.registry.stages import Stage
 from apps.experiments.services.authors import author
 from apps.experiments.services.importing.logged import run_here
-from apps.experiments.services.importing.mapping import LOGGED, MODEL, VERSION
+from apps.experiments.services.importing.mapping import LOGGED, MODEL, VERSION, keep
 from apps.experiments.services.importing.reading import PROMPT_TAG, Row
 from apps.experiments.services.importing.runs import Bringing
 from apps.experiments.tracking.clock import moment
@@ -33,7 +33,7 @@ def bring(to: Bringing, said: Row, versions: list[Row]) -> None:
     if row is None and RegisteredModel.objects.filter(project=to.known.project, name=name).exists():
         row = to.known.note(MODEL, name, "")
         row.notes = ["the project has a model of that name, which is not from this server; it was left as it is"]
-        row.save()
+        keep(row)
         return
     if row is not None and not row.target:
         return
@@ -43,7 +43,7 @@ def bring(to: Bringing, said: Row, versions: list[Row]) -> None:
     for version in versions:
         _bring_version(to, model, version)
     _point_aliases(to, model, said, row)
-    row.save()
+    keep(row)
     to.progress.add(models=1)
 
 
@@ -98,7 +98,7 @@ def _bring_version(to: Bringing, model: RegisteredModel, said: Row) -> None:
             model=model, version=number, defaults=columns, create_defaults=made
         )
         ModelVersion.objects.filter(pk=version.pk).update(**_times(said))
-        row.save()
+        keep(row)
     if created:
         to.progress.add(versions=1)
 

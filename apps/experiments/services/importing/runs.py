@@ -16,7 +16,7 @@ from apps.experiments import services
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Imported, MetricPoint, PackedPoints, Run
 from apps.experiments.services.authors import author
 from apps.experiments.services.importing import files
-from apps.experiments.services.importing.mapping import Known, mark_of
+from apps.experiments.services.importing.mapping import Known, keep, mark_of
 from apps.experiments.services.importing.progress import Progress
 from apps.experiments.services.importing.reading import Row, Source
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
@@ -58,7 +58,7 @@ def bring(to: Bringing, experiment: Experiment, said: Row) -> None:
         row.notes.append("it was deleted here since it was brought, and is left so")
     # What is under way there is looked at again, whatever the list says by then.
     row.mark = mark if run.state in SETTLED else ""
-    row.save()
+    keep(row)
     to.progress.add(runs=1)
 
 
