@@ -140,6 +140,7 @@ STILL = {
     "As YAML": "revisions never change",
     "Changes": "each line is of its own time",
     "Where it would go": "what is in it is asked for every half minute",
+    "What would be made": "what is in it is asked for as the form is filled in",
     "Use it": "never changes",
     "Your projects": "a list of names and roles",
     "API tokens": "a list of one's own, which nobody else changes",

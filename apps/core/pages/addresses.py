@@ -1,6 +1,7 @@
 """Addresses on pages. A name goes into a path by `reverse` or `{% url %}`, into a query by `urlencode`; both quote it.
 This module does so for the rest: the page's own address, and names in which a browser would see folders."""
 
+import contextlib
 import re
 
 from django.http import HttpRequest, QueryDict
@@ -20,13 +21,14 @@ def own_address(request: HttpRequest, query: QueryDict | None = None) -> str:
 def page_above(path: str) -> str:
     """The address nearest above `path` (unquoted, as Django hands it over) that something answers to, quoted."""
     while path != "/":
-        path = path.rstrip("/").rpartition("/")[0] + "/"
-        try:
-            resolve(path)
-        except Resolver404:
-            continue
-        break
-    return escape_uri_path(path)
+        path = path.rstrip("/").rpartition("/")[0]
+        # `runs/new` is a page beside `runs/<uid>/`, whose pattern would take "new" for a run.
+        for page in (path, f"{path}/"):
+            with contextlib.suppress(Resolver404):
+                resolve(page or "/")
+                return escape_uri_path(page or "/")
+        path += "/"
+    return "/"
 
 
 class NamePath:
