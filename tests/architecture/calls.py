@@ -564,6 +564,7 @@ NOT_MEASURED = {
     "deployments:keep_request": OVER_A_SOCKET,
     "deployments:access": OVER_A_SOCKET,
     "deployments:live": OVER_A_SOCKET,
+    "deployments:made": OVER_A_SOCKET,
     "deployments:log": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
     "deployments:rehearse": OVER_A_SOCKET,

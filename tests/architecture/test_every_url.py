@@ -36,6 +36,7 @@ ELSEWHERE = {
     "deployments:access": "tests/deployments/test_access.py",
     "deployments:log": "tests/deployments/test_logs.py",
     "deployments:live": "tests/deployments/test_resources.py",
+    "deployments:made": "tests/deployments/test_made.py",
     "deployments:keep_request": "tests/deployments/test_recordings.py",
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",

@@ -25,6 +25,7 @@ from apps.deployments import predict
 from apps.deployments import services as deployments
 from apps.deployments.models import Deployment
 from apps.deployments.reconcile import reconcile
+from apps.deployments.services.made import look_at_made
 from apps.experiments import services as experiments
 from apps.experiments.manifests import run_secret
 from apps.experiments.models import KeptObject, Run
@@ -171,6 +172,10 @@ class Everything:
             asked=deployments.NewDeployment(name="app", targets=["here"], replicas=1, spec=spec),
         )
         self.serves(app, 1)
+        place = app.placements.get()
+        found = look_at_made(place, list(place.applied.all()))
+        assert (len(found.replica_sets), found.missing, found.trouble) == (1, [], "")
+        assert found.slices, "its Service leads somewhere"
         predict.predict(principal=self.root, deployment=app, body=BODY)
         predict.describe(principal=self.root, deployment=app)
         deployments.scale(principal=self.root, deployment=app, replicas=2)

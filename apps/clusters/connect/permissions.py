@@ -98,6 +98,12 @@ NEEDED: tuple[Permission, ...] = (
         "Kubeflow Trainer runs what asks for it.",
         optional=True,
     ),
+    Permission(
+        "apps", "replicasets", ("list",), "A deployment's resources tell what its objects have made.", optional=True
+    ),
+    Permission(
+        "discovery.k8s.io", "endpointslices", ("list",), "A deployment's resources tell its addresses.", optional=True
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(
