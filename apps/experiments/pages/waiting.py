@@ -30,11 +30,15 @@ def long() -> Q:
     return Q(state__in=list(NOT_RUNNING), kind=RunKind.LAUNCHED, since__lte=timezone.now() - PATIENCE)
 
 
+def _is_known(run: Run) -> bool:
+    return hasattr(run, "since") or run.started_at is None
+
+
 def waiting_since(runs: Iterable[Run]) -> dict[int, datetime]:
-    """Since when each of the runs waits, by primary key, without those that don't. One query, or none where none does,
-    or where the rows know it as `since`."""
+    """Since when each of the runs waits, by primary key, without those that don't. One query, or none where none of
+    those that wait has run before, or where the rows know it as `since`."""
     waits = [run for run in runs if run.state in NOT_RUNNING and run.kind == RunKind.LAUNCHED]
-    known = {run.pk: run.since for run in waits if hasattr(run, "since")}
+    known = {run.pk: getattr(run, "since", run.created_at) for run in waits if _is_known(run)}
     unknown = [run.pk for run in waits if run.pk not in known]
     asked = Run.objects.filter(pk__in=unknown).annotate(since=SINCE).values_list("pk", "since") if unknown else ()
     return known | dict(asked)
