@@ -70,7 +70,7 @@ def manifest(request: PageRequest, project: Project) -> HttpResponse:
 def _form(request: PageRequest, again: Run | None) -> LaunchForm:
     initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
     spec = again.spec if again is not None else None
-    return LaunchForm(request.POST or None, initial=initial, places=places(), again=spec)
+    return LaunchForm(request.POST if request.method == "POST" else None, initial=initial, places=places(), again=spec)
 
 
 def _shown(
