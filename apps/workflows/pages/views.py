@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.access import may
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
+from apps.core.pages.asked import NUMBER, PAGE, TEXT
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.states import Role
 from apps.workflows import selectors, services
@@ -24,7 +25,7 @@ from apps.workflows.pages.forms import PREFIX, CommentForm, PipelineForm, StartF
 PER_PAGE, RUNS_SHOWN, DELIVERIES_SHOWN = 50, 25, 10
 
 
-@page
+@page(takes={"q": TEXT, "page": PAGE})
 @require_safe
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The pipelines of a project, with how the last ten runs of each have ended."""
@@ -53,7 +54,7 @@ def _command(project: Project) -> str:
     return f"jq -Rs '{{yaml: .}}' examples/digits/pipeline.yaml | curl -s '{address}' {headers} -d @-"
 
 
-@page(at_least=Role.DEVELOPER, acts_once=True)
+@page(at_least=Role.DEVELOPER, acts_once=True, takes={"of": TEXT})
 def create(request: PageRequest, project: Project) -> HttpResponse:
     """Write a pipeline, or the next version of one (`?of=`)."""
     of = request.GET.get("of", "")
@@ -74,7 +75,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     return render(request, "workflows/new.html", context, status=400 if form.errors else 200)
 
 
-@page
+@page(takes={"version": NUMBER, "page": PAGE, "again": NUMBER})
 @require_safe
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """A pipeline: its runs, what starts it, its file and its versions."""
@@ -143,7 +144,7 @@ def start(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "workflows/detail.html", _detail(request, project, name, start=form), status=400)
 
 
-@page
+@page(takes={"step": TEXT})
 @require_safe
 def run_page(request: PageRequest, project: Project, name: str, number: int) -> HttpResponse:
     """One run: its graph, its steps, and one of them more closely."""
