@@ -58,11 +58,18 @@ def api(db: None) -> Client:
     return Client(headers={"Authorization": f"Bearer {text}"})
 
 
+# What stands in addresses, for things that are not there.
+NAMES = dict.fromkeys(("name", "alias", "target", "step", "webhook"), "some") | {
+    "run_id": "0" * 32,
+    **dict.fromkeys(("version", "id", "number"), 1),
+}
+
+
 def test_what_can_not_be_rehearsed_is_not_done(api: Client) -> None:
     """Of every POST, for what a person meant as a question must change nothing."""
     for path in POSTS:
         can = any(each["name"] == "dry_run" for each in SCHEMA["paths"][path]["post"].get("parameters", []))
-        address = path.format(name="some", run_id="0" * 32, alias="some", version=1, id=1)
+        address = path.format(**NAMES)
         for value in ["maybe", ""] if can else ["true", "maybe", ""]:
             answer = api.post(
                 f"{address}?dry_run={value}", json.dumps({"name": "other"}), content_type="application/json"
@@ -84,7 +91,7 @@ def test_a_parameter_that_nobody_knows_is_refused_by_every_address(api: Client) 
     operations = [(path, method) for path, item in SCHEMA["paths"].items() for method in item]
     assert len(operations) > 80 and ("/api/v1/clusters/{name}/pods/", "get") in operations
     for path, method in operations:
-        address = path.format(name="some", run_id="0" * 32, alias="some", version=1, id=1, target="some", number=1)
+        address = path.format(**NAMES)
         refused = api.generic(method.upper(), f"{address}?namme=x&project=demo", "{}", content_type="application/json")
         known = declared(path, method)
         wrong = "namme" if "project" in known else "namme' or 'project"
