@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from apps.clusters.models import Cluster
 from apps.core.states import Health
 from apps.deployments.health import observed_together
 from apps.deployments.models import Deployment, Placement, Revision, Target
@@ -23,7 +24,7 @@ def place(wanted: int, revisions: dict[int, tuple[int, int, int]], *, lost: bool
     ]
     made = Placement(
         pk=1,
-        target=Target(name="eu"),
+        target=Target(name="eu", cluster=Cluster(name="eu", state="Healthy")),
         desired_replicas=wanted,
         ready_replicas=sum(counts[2] for counts in revisions.values()),
         observed=observed,

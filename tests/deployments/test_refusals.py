@@ -128,13 +128,13 @@ def test_a_wave_says_what_it_is_refused_and_so_does_the_way_back() -> None:
     status = FleetStatus(RolloutState.PROGRESSING, 0, NOW)
     waits = fleets.decide(plan, status, {"eu": eu, "us": us}, {}, NOW)
     assert (waits.state, waits.reason) == (RolloutState.PROGRESSING, "Refused")
-    assert waits.message == "us: us refuses Deployment app-r2: no room."
+    assert waits.message == "us refuses Deployment app-r2: no room."
     seen = {"eu": replace(eu, arrived=False), "us": us}
     assert fleets.decide(plan, status, seen, {}, NOW).message == f"eu and us go to 100 %. {waits.message}"
     both = {"eu": replace(eu, arrived=False, refused="eu says no"), "us": us}
-    assert fleets.decide(plan, status, both, {}, NOW).message.endswith("eu: eu says no. So does 1 more.")
+    assert fleets.decide(plan, status, both, {}, NOW).message.endswith("eu says no. So does 1 more.")
     back = fleets.decide(plan, replace(status, abort="Ada took it back."), {"eu": eu, "us": us}, {}, NOW)
-    assert back.message == ("Rolling back on eu and us. us: us refuses Deployment app-r2: no room. Ada took it back.")
+    assert back.message == ("Rolling back on eu and us. us refuses Deployment app-r2: no room. Ada took it back.")
     gone = [replace(each, share=NOTHING, arrived=True, refused="") for each in (eu, us)]
     ended = fleets.decide(plan, replace(status, abort="Ada."), {each.target: each for each in gone}, {}, NOW)
     assert ended.state is RolloutState.ABORTED

@@ -120,7 +120,7 @@ def test_nothing_is_said_of_others_where_a_revision_is_the_first(
     observed = {1: seen} if seen is not None else {}
     when = status(since=timedelta(minutes=minutes))
     decision = of_placement(wanted, parse_strategy({"kind": kind}), when, observed, NOW, selected)
-    assert not re.search("earlier|before|other|old", decision.message), decision.message
+    assert not re.search(r"\b(earlier|before|other|old)\b", decision.message), decision.message
 
 
 def test_a_replica_that_is_lost_long_after_the_arrival_is_given_its_time() -> None:

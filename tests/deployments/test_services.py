@@ -405,6 +405,8 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
         observing.record_unreachable(place_of(digits), reason, f"{reason}!")
 
     def refused(reason: str) -> None:
+        # What is refused is told by a cluster that is there: a round of one that has gone away says nothing.
+        Cluster.objects.filter(pk=cluster.pk).update(state="Healthy", reason="", message="")
         refusal = Refusal("", 403, reason, f"{reason}!")
         observing.record_refused(place_of(digits), None, refusal, timezone.now())
 

@@ -82,6 +82,7 @@ def test_replicas_of_a_lost_target_run_on_others_and_return(app: Deployment) -> 
     assert Work.objects.filter(kind="placement").exists()
     arrive(app)
     cluster("Healthy")
+    arrive(app)
     pass_time(app, 119)
     assert numbers(app) == {"eu": 0, "us": 3, "asia": 3}
     cluster("Unreachable")

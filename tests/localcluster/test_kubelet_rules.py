@@ -256,8 +256,8 @@ def test_volumes_keep_inside_of_themselves(path: str) -> None:
 
 
 def test_unknown_volumes_are_refused_by_name() -> None:
-    with pytest.raises(MountError, match="persistentVolumeClaim"):
-        files_of({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}, POD, Surroundings(lambda kind, name: None))
+    with pytest.raises(MountError, match="kind nfs"):
+        files_of({"name": "v", "nfs": {"server": "s", "path": "/"}}, POD, Surroundings(lambda kind, name: None))
 
 
 def test_images_by_all_their_names(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_each_replica_s_figures_are_shown_beside_the_others(
     opened = page.get(PAGE).content.decode()
     assert "2.5 %" in opened and len(api.requests) == asked, "a page comes with what was known last"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asking, "is_away", lambda cluster: True)
+        patch.setattr(asking, "why_silent", lambda cluster: "Nobody can ask it")
         earlier(digits)
         assert "No figures" in words(page.get(card))
     opened = page.get(PAGE).content.decode()
