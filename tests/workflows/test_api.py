@@ -121,7 +121,7 @@ def test_nothing_is_started_without_the_secret_or_late_or_by_too_long_a_message(
         sender.send(by=b"guessed"),
         sender.send(at=str(now - 301)),
         sender.send(at=str(now + 301)),
-        sender.send(at="yesterday"),
+        *(sender.send(at=time) for time in ("yesterday", f"-{now}", f"{now}.0", "9" * 5000)),
         sender.send(b"x" * (MAX_BODY + 1)),
         sender.send(**{"X-Flotilla-Signature": ""}),
         sender.send(**{"X-Flotilla-Signature": "sha256=ö"}),

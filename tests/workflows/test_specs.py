@@ -96,7 +96,13 @@ def test_what_is_no_pipeline_at_all_is_refused(data):
 
 @pytest.mark.parametrize(
     ("path", "line"),
-    [("steps.1.run.command.3", 17), ("params.least.default", 7), ("steps.5", 30), ("steps.5.deploy.nothing", 32)],
+    [
+        ("steps.1.run.command.3", 17),
+        ("params.least.default", 7),
+        ("steps.5", 30),
+        ("steps.5.deploy.nothing", 32),
+        ("steps." + "9" * 5000, 8),
+    ],
 )
 def test_a_place_in_a_file_has_a_line(path, line):
     assert safeyaml.line_of(DIGITS, path) == line

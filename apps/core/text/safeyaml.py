@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from apps.core.text.numbers import whole
+
 MAX_BRACKETS = 30
 # A key that may be named in an error: no secret looks like one.
 _PLAIN_KEY = re.compile(r"[A-Za-z]+(-[a-z]+)*")
@@ -82,6 +84,7 @@ def _child(node: Any, part: str) -> tuple[Any, Any]:
     """The key, where it has one, and the value of a part of a node; (None, None) where it has no such part."""
     if isinstance(node, yaml.MappingNode):
         return next(((key, value) for key, value in node.value if key.value == part), (None, None))
-    if isinstance(node, yaml.SequenceNode) and part.isdecimal() and int(part) < len(node.value):
-        return None, node.value[int(part)]
+    place = whole(part)
+    if isinstance(node, yaml.SequenceNode) and place is not None and place < len(node.value):
+        return None, node.value[place]
     return None, None

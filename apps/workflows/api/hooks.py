@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from apps.core.api.problems import problem_json
 from apps.core.errors import FlotillaError, Invalid
+from apps.core.text.numbers import whole
 from apps.workflows import services
 from apps.workflows.services.webhooks import MAX_BODY, Unsigned
 
@@ -24,8 +25,8 @@ def receive(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, key: str) -> HttpResponse:
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > MAX_BODY:
+    length = whole(request.META.get("CONTENT_LENGTH") or "0")
+    if length is None or length > MAX_BODY:
         # Before the body is read. Who sent it is not known yet, so this tells nothing of the webhook.
         raise Unsigned(f"A message has at most {MAX_BODY // 1024} KiB.")
     delivery, new = services.receive(

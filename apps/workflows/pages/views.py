@@ -16,6 +16,7 @@ from apps.core.models import Project
 from apps.core.pages.asked import NUMBER, PAGE, TEXT
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.states import Role
+from apps.core.text.numbers import whole
 from apps.workflows import selectors, services
 from apps.workflows.models import Pipeline, PipelineRun, PipelineVersion
 from apps.workflows.pages.board import Board
@@ -110,9 +111,10 @@ def _detail(
 def _number(text: str | None) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+    number = whole(text)
+    if number is None:
         raise Missing("There is no such version.")
-    return int(text)
+    return number
 
 
 def _again(request: PageRequest, pipeline: Pipeline) -> dict[str, Any] | None:

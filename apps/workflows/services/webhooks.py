@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -22,6 +22,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, NotAllowed
 from apps.core.secrets import crypto
 from apps.core.states import Role
 from apps.core.text.names import check_name
+from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.workflows.models import Delivery, Pipeline, Webhook
 from apps.workflows.services.common import tell
 from apps.workflows.services.pipelines import person_of, start
@@ -87,9 +88,7 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-def receive(
-    *, key: str, timestamp: str, signed: str, body: bytes, now: datetime | None = None
-) -> tuple[Delivery, bool]:
+def receive(*, key: str, timestamp: str, signed: str, body: bytes) -> tuple[Delivery, bool]:
     """Start the pipeline of the webhook with this key, for a message that its secret has signed.
 
     Returns what came of it, and whether that is new: the same message once more does nothing. Raises Unsigned, also
@@ -104,7 +103,7 @@ def receive(
     if not hmac.compare_digest(f"{SCHEME}{right}".encode(), signed.encode()) or webhook is None:
         hint = "Sign '<seconds since 1970>.<body>' with HMAC-SHA256 and the secret of the webhook."
         raise Unsigned("There is no such webhook, or the signature is wrong.", hint=hint)
-    _check_age(timestamp, timezone.now())
+    _check_age(timestamp)
     with transaction.atomic():
         delivery, new = Delivery.objects.get_or_create(webhook=webhook, signature=right)
         if new:
@@ -112,10 +111,11 @@ def receive(
     return delivery, new
 
 
-def _check_age(timestamp: str, now: datetime) -> None:
-    if not timestamp.isascii() or not timestamp.isdecimal() or len(timestamp) > 12:
+def _check_age(timestamp: str) -> None:
+    seconds = whole(timestamp, BIGINT_DIGITS)
+    if seconds is None:
         raise Unsigned("The time is a whole number of seconds since 1970.")
-    if abs(now.timestamp() - int(timestamp)) > WINDOW.total_seconds():
+    if abs(timezone.now().timestamp() - seconds) > WINDOW.total_seconds():
         raise Unsigned("The message is too old, or its clock is wrong.", hint="Sign it anew with the time of now.")
 
 
