@@ -46,11 +46,11 @@ def versions(of: Pipeline) -> QuerySet[PipelineVersion]:
 
 
 def version(of: Pipeline, number: int | None = None) -> PipelineVersion:
-    """One version, the last one unless told. Raises Missing."""
+    """One version, the last one unless told. Raises Missing for the field `version`."""
     rows = versions(of) if number is None else versions(of).filter(number=number)
     found = rows.first()
     if found is None:
-        raise Missing(f"{of} has no version {number}.")
+        raise Missing(f"{of} has no version {number}.", field="version")
     return found
 
 

@@ -10,13 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.access import Principal
+from apps.core.api.parameters import NUMBER, PROJECT
 from apps.core.states import Role
 from apps.workflows import selectors, services
 from apps.workflows.api import serializers as forms
 from apps.workflows.models import Pipeline, PipelineRun
 
-PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
-NUMBER = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PATH)
 STEP = OpenApiParameter("step", OpenApiTypes.STR, OpenApiParameter.PATH)
 _RUN = r"runs/(?P<number>[0-9]{1,9})"
 _STEP = rf"{_RUN}/steps/(?P<step>[a-z0-9_]{{1,40}})"

@@ -9,11 +9,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core.api.parameters import PROJECT
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.states import Role
 from apps.workflows import selectors, services
 from apps.workflows.api import serializers as forms
-from apps.workflows.api.runs import PROJECT, RunActions
+from apps.workflows.api.runs import RunActions
 from apps.workflows.models import Pipeline
 
 WEBHOOK = OpenApiParameter("webhook", OpenApiTypes.STR, OpenApiParameter.PATH)

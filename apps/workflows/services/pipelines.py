@@ -11,10 +11,11 @@ from django.db import transaction
 from apps.core.access import Principal, require_role
 from apps.core.database import transitions
 from apps.core.database.rows import held, put
-from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.errors import Conflict, Invalid
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.core.text import safeyaml
+from apps.workflows import selectors
 from apps.workflows.models import Pipeline, PipelineRun, PipelineVersion, Step, Webhook
 from apps.workflows.services.common import ask, hold, record, tell
 from apps.workflows.specs import PipelineSpec, expanding
@@ -93,7 +94,7 @@ def start(
     """
     require_role(principal, pipeline.project, Role.DEVELOPER)
     with transaction.atomic():
-        chosen = _version(pipeline, version)
+        chosen = selectors.version(pipeline, version)
         spec = chosen.parsed
         values = given(spec.params, params or {})
         rows = [
@@ -104,14 +105,6 @@ def start(
         after = {"run": run.number, "version": chosen.number, "params": values}
         record(principal, "pipeline.start", run.pipeline, after)
     return run
-
-
-def _version(pipeline: Pipeline, number: int | None) -> PipelineVersion:
-    wanted = pipeline.versions.filter(number=number) if number is not None else pipeline.versions.order_by("-number")
-    found = wanted.select_related("pipeline__project").first()
-    if found is None:
-        raise Missing(f"{pipeline} has no version {number}.", field="version")
-    return found
 
 
 def _insert(
@@ -190,15 +183,14 @@ def retry(*, principal: Principal, run: PipelineRun) -> PipelineRun:
         former = hold(run)
         if former.state not in (PipelineRunState.FAILED, PipelineRunState.CANCELED):
             raise Conflict(f"There is nothing to retry: this run is {former.state}.")
-        version = _version(former.pipeline, former.version.number)
-        rows = [_again(step, former, version) for step in former.steps.all()]
-        again = _insert(principal, version, former.params, rows, retry_of=former)
+        rows = [_again(step, former) for step in former.steps.all()]
+        again = _insert(principal, former.version, former.params, rows, retry_of=former)
         after = {"run": again.number, "retry_of": former.number}
         record(principal, "pipeline.retry", again.pipeline, after)
     return again
 
 
-def _again(step: Step, former: PipelineRun, version: PipelineVersion) -> Step:
+def _again(step: Step, former: PipelineRun) -> Step:
     """The step anew; or, where it has succeeded, as it was."""
     same = Step(name=step.name, item=step.item, value=step.value, kind=step.kind, state=StepState.WAITING)
     if step.state == StepState.SUCCEEDED:
