@@ -30,6 +30,17 @@ class Principal:
     # Roles are read once for each request: every check after the first costs no query.
     _roles: dict[int, Role] = field(default_factory=dict, compare=False, repr=False)
 
+    @classmethod
+    def by(cls, person: User | None, token: ApiToken | None) -> "Principal":
+        """Whoever a row names as who acted, with no more rights than they have now: a token of theirs or of a project,
+        else the person themselves; nobody where neither is known any more."""
+        return cls(user=token.user if token is not None else person, token=token)
+
+    @property
+    def person_pk(self) -> int | None:
+        """What a row keeps of the caller besides their token, as `by` reads it: None where a token tells its person."""
+        return self.user.pk if self.user is not None and self.token is None else None
+
     @property
     def is_authenticated(self) -> bool:
         """Whether anybody stands behind the request."""

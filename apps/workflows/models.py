@@ -98,8 +98,7 @@ class Webhook(models.Model):
     @property
     def principal(self) -> Principal:
         """Whoever made it, with no more rights than they have now."""
-        token = self.maker_token
-        return Principal(user=token.user if token else self.maker, token=token)
+        return Principal.by(self.maker, self.maker_token)
 
 
 class PipelineRun(models.Model):
@@ -142,16 +141,14 @@ class PipelineRun(models.Model):
     @property
     def principal(self) -> Principal:
         """Whoever started it, with no more rights than they have now; nobody where that is not known any more."""
-        token = self.starter_token
-        return Principal(user=token.user if token else self.starter, token=token)
+        return Principal.by(self.starter, self.starter_token)
 
     @property
     def who_cancels(self) -> Principal:
         """Whoever asked for its end, else whoever started it."""
         if not self.canceled_by:
             return self.principal
-        token = self.canceler_token
-        return Principal(user=token.user if token else self.canceler, token=token)
+        return Principal.by(self.canceler, self.canceler_token)
 
     @property
     def has_ended(self) -> bool:

@@ -47,5 +47,4 @@ class Follow(models.Model):
     @property
     def last_mover(self) -> Principal:
         """Whoever moved the alias last, with no more rights than they had then; nobody where that is not known."""
-        token = self.mover_token
-        return Principal(user=token.user if token else self.mover, token=token)
+        return Principal.by(self.mover, self.mover_token)

@@ -28,13 +28,12 @@ def hear(move: Move) -> None:
     followers = list(rows.values_list("deployment", "deployment__project"))
     if not followers:
         return
-    token = move.principal.token
     rows.order_by().update(
         version=move.version,
         moves=F("moves") + 1,
         refusal="",
-        mover=_person(move.principal),
-        mover_token=token,
+        mover=move.principal.person_pk,
+        mover_token=move.principal.token,
         moved_by=move.principal.label,
         moved_at=timezone.now(),
     )
@@ -105,7 +104,7 @@ def start(deployment: Deployment, wish: Wish, principal: Principal) -> bool:
         version=points_to,
         moves=1,
         done=0 if is_late else 1,
-        mover_id=_person(principal),
+        mover_id=principal.person_pk,
         mover_token=principal.token,
         created_by=principal.label,
     )
@@ -137,11 +136,6 @@ def chosen(deployment: Deployment, model: int | None, principal: Principal) -> N
         stop(deployment, principal)
     elif (row.done, row.refusal) != (row.moves, ""):
         put(row, done=row.moves, refusal="")
-
-
-def _person(principal: Principal) -> int | None:
-    """The person behind a session; a token tells its person by itself."""
-    return principal.user.pk if principal.user is not None and principal.token is None else None
 
 
 def _audit(deployment: Deployment, principal: Principal, before: str, after: str) -> None:

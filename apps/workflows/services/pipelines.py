@@ -112,7 +112,6 @@ def _insert(
 ) -> PipelineRun:
     pipeline = held(version.pipeline, "project")
     put(pipeline, last_run=pipeline.last_run + 1)
-    token = principal.token
     run = PipelineRun.objects.create(
         pipeline=pipeline,
         version=version,
@@ -120,8 +119,8 @@ def _insert(
         state=PipelineRunState.RUNNING,
         params=dict(params),
         created_by=principal.label,
-        starter_id=None if token is not None else person_of(principal),
-        starter_token=token,
+        starter_id=principal.person_pk,
+        starter_token=principal.token,
         **more,
     )
     for step in steps:
@@ -131,11 +130,6 @@ def _insert(
     ask(run)
     tell(pipeline, run)
     return run
-
-
-def person_of(principal: Principal) -> int | None:
-    """The primary key of the caller's person: that of a request is a lazy object, which no column takes."""
-    return principal.user.pk if principal.user is not None else None
 
 
 def cancel(*, principal: Principal, run: PipelineRun) -> PipelineRun:
@@ -149,24 +143,12 @@ def cancel(*, principal: Principal, run: PipelineRun) -> PipelineRun:
         if row.state in ENDED:
             raise Conflict(f"This run has ended: {row.state}.")
         if not row.canceled_by:
-            token = principal.token
-            put(
-                row,
-                canceled_by=principal.label,
-                canceler_id=None if token is not None else person_of(principal),
-                canceler_token_id=token.pk if token is not None else None,
-            )
+            by = principal.label
+            put(row, canceled_by=by, canceler_id=principal.person_pk, canceler_token=principal.token)
             if row.state == PipelineRunState.RUNNING:
-                said = f"{principal.label} canceled it."
-                words = {"reason": "Canceled", "message": said}
-                transitions.advance(
-                    row,
-                    to=PipelineRunState.CANCELING,
-                    allowed=RUN_MOVES,
-                    actor=principal.label,
-                    **words,
-                    columns=words,
-                )
+                words = {"reason": "Canceled", "message": f"{by} canceled it."}
+                to = PipelineRunState.CANCELING
+                transitions.advance(row, to=to, allowed=RUN_MOVES, actor=by, **words, columns=words)
             after = {"run": row.number}
             record(principal, "pipeline.cancel", row.pipeline, after)
             tell(row.pipeline, row)

@@ -25,7 +25,7 @@ from apps.core.text.names import check_name
 from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.workflows.models import Delivery, Pipeline, Webhook
 from apps.workflows.services.common import tell
-from apps.workflows.services.pipelines import person_of, start
+from apps.workflows.services.pipelines import start
 
 MAX_BODY = 64 * 1024
 """Bytes of a message."""
@@ -61,7 +61,7 @@ def create_webhook(*, principal: Principal, pipeline: Pipeline, name: str) -> tu
                 name=name,
                 key=secrets.token_hex(16),
                 secret_encrypted=crypto.encrypt(secret.encode()),
-                maker_id=None if token is not None else person_of(principal),
+                maker_id=principal.person_pk,
                 maker_token=token,
                 created_by=principal.label,
             )
