@@ -20,7 +20,7 @@ from apps.workflows.decision import Decision, Key, Seen, Stop, decide
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.services.common import tell
 from apps.workflows.services.context import Context
-from apps.workflows.services.observing import OVERDUE, Ended, ended, stop
+from apps.workflows.services.observing import OVERDUE, Ended, endings, stop
 from apps.workflows.services.starting import begin
 from apps.workflows.specs import Kind, PipelineSpec
 from apps.workflows.states import ENDED, RUN_MOVES, STEP_MOVES, PipelineRunState, StepState
@@ -54,9 +54,8 @@ class _Pass:
         self.changed = False
 
     def go(self) -> Moved:
-        for row in self.rows:
-            if row.is_under_way and (outcome := ended(row)) is not None:
-                self._end(row, outcome)
+        for row, outcome in endings(self.rows):
+            self._end(row, outcome)
         context = Context(self.run, self.spec, self.rows)
         deadline = self._deadline()
         decision = decide(self.spec, self._seen(), self.now, holds=context.holds, stop=self._stop(deadline))

@@ -1,7 +1,7 @@
 """What the run or the rollout of a step makes of it, once it has ended; and how it is told to stop."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from apps.experiments import selectors as experiments
 from apps.experiments import services as launching
 from apps.experiments.models import Run
 from apps.experiments.states import SETTLED, RunState
+from apps.experiments.tracking.tags import OF_PROGRAMS
 from apps.workflows.models import Step
 from apps.workflows.specs import Kind
 from apps.workflows.states import StepState
@@ -21,7 +22,7 @@ from apps.workflows.states import StepState
 # Of the values of a run, so many and so long ones can be read by later steps.
 MAX_OUTPUTS, MAX_VALUE = 500, 2000
 OVERDUE = "DeadlineExceeded"
-_OURS = ("mlflow.", "flotilla.")
+_OURS = (OF_PROGRAMS, "flotilla.")
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,30 @@ class Ended:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def ended(row: Step) -> Ended | None:
-    """How a step that is under way has ended; None while it has not, or waits for a person."""
+def endings(rows: Sequence[Step]) -> list[tuple[Step, Ended]]:
+    """Which of the steps that are under way have ended, and how: not what waits for a person. One query."""
+    under_way = [row for row in rows if row.is_under_way]
+    runs = [row.run for row in under_way if row.run is not None and row.run.state == RunState.SUCCEEDED]
+    outputs = outputs_of(runs) if runs else {}
+    found = [(row, _ended(row, outputs)) for row in under_way]
+    return [(row, outcome) for row, outcome in found if outcome is not None]
+
+
+def _ended(row: Step, outputs: Mapping[int, dict[str, Any]]) -> Ended | None:
     if row.kind == Kind.RUN:
-        return _of_run(row, row.run)
+        return _of_run(row, row.run, outputs)
     if row.kind == Kind.DEPLOY:
         return _of_rollout(row)
     return None
 
 
-def _of_run(row: Step, run: Run | None) -> Ended | None:
+def _of_run(row: Step, run: Run | None, outputs: Mapping[int, dict[str, Any]]) -> Ended | None:
     if run is None:
         return Ended(StepState.FAILED, "RunDeleted", "Its run was deleted.")
     if run.state not in SETTLED:
         return None
     if run.state == RunState.SUCCEEDED:
-        return Ended(StepState.SUCCEEDED, "Completed", outputs=outputs_of([run])[run.pk])
+        return Ended(StepState.SUCCEEDED, "Completed", outputs=outputs[run.pk])
     if run.state == RunState.CANCELED:
         return _stopped(row, "Its run was canceled.")
     return Ended(StepState.FAILED, run.reason or str(run.state), run.message or f"Its run ended {run.state}.")
