@@ -150,11 +150,6 @@ class PipelineRun(models.Model):
             return self.principal
         return Principal.by(self.canceler, self.canceler_token)
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing of it changes any more."""
-        return self.state not in UNENDED
-
 
 class Step(models.Model):
     """One item of a step of a pipeline run: where it stands, and the run or the rollout that it is."""

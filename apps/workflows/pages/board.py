@@ -17,7 +17,7 @@ from apps.workflows.decision import word_of
 from apps.workflows.layout import HEIGHT, WIDTH, Picture, picture
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.specs import Kind, PipelineSpec, StepSpec
-from apps.workflows.states import ENDED, PipelineRunState, StepState
+from apps.workflows.states import PipelineRunState, StepState
 
 # Of a name, so many letters fit into a box.
 NAME_LETTERS = 15
@@ -207,11 +207,6 @@ class Board:
             return False
         needed = Role(self.step.body.get("role") or Role.DEVELOPER)
         return self.run.state == PipelineRunState.RUNNING and may(self._principal, self.run.pipeline.project, needed)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing changes any more."""
-        return self.run.state in ENDED
 
     @property
     def topics(self) -> str:

@@ -15,6 +15,7 @@ from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages.asked import NUMBER, PAGE, TEXT
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
+from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
 from apps.core.text.numbers import whole
 from apps.workflows import selectors, services
@@ -62,13 +63,9 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     source = selectors.version(selectors.pipeline(request.principal, of, project=project)).source if of else EXAMPLE
     form = PipelineForm(request.POST or None, initial={"yaml": source})
     if request.method == "POST" and form.is_valid():
-        try:
-            version, new = services.create_version(
-                principal=request.principal, project=project, source=form.cleaned_data["yaml"]
-            )
-        except FlotillaError as error:
-            form.add_error("yaml", error.sentence)
-        else:
+        with RefusalsAt(form):
+            source = form.cleaned_data["yaml"]
+            version, new = services.create_version(principal=request.principal, project=project, source=source)
             said = f"{version} is there." if new else f"{version} says the same already."
             messages.success(request, said)
             return redirect("workflows:detail", project=project.name, name=version.pipeline.name)
@@ -194,13 +191,9 @@ def create_webhook(request: PageRequest, project: Project, name: str) -> HttpRes
     form = WebhookForm(request.POST)
     shown_at(request, reverse("workflows:detail", args=[project.name, name]))
     if form.is_valid():
-        try:
-            webhook, secret = services.create_webhook(
-                principal=request.principal, pipeline=pipeline, name=form.cleaned_data["name"].strip()
-            )
-        except FlotillaError as error:
-            form.add_error("name" if error.field == "name" else None, error.sentence)
-        else:
+        with RefusalsAt(form):
+            given = form.cleaned_data["name"]
+            webhook, secret = services.create_webhook(principal=request.principal, pipeline=pipeline, name=given)
             context = _detail(request, project, name) | {"made": webhook, "secret": secret}
             response = render_page(request, "workflows/detail.html", context)
             response["Cache-Control"] = "no-store"
