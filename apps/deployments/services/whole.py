@@ -7,7 +7,7 @@ from apps.clusters.services import is_away
 from apps.core import work
 from apps.core.database.rows import put
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Rollout, Stage
-from apps.deployments.rollout.analysis import Measurement, by_health
+from apps.deployments.rollout.analysis import Fares, Measurement, by_health
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.rollout.verdicts import Outcome, Verdict
@@ -34,7 +34,7 @@ def analyse_whole(
     if asked is None or is_idle:
         return None
     run = rollout.analyses.filter(step=None).first()
-    places = list(places_now(rollout, deployment.places))
+    places = places_now(rollout, deployment.places)
     if run is None and places and not rollout.paused:
         run = rollout.analyses.create(asked=asked, state=Outcome.RUNNING, started_at=now)
     if run is None:
@@ -44,7 +44,7 @@ def analyse_whole(
     if run.state != Outcome.RUNNING:
         return Verdict(Outcome(run.state), run.message)
     if not rollout.paused:
-        return _looked(run, deployment, rollout, [place for place in places if place.pk in stages], stages, now)
+        return _looked(run, deployment, rollout, places, stages, now)
     return standing(run)
 
 
@@ -79,15 +79,21 @@ def _looked(
     run: AnalysisRun,
     deployment: Deployment,
     rollout: Rollout,
-    places: Sequence[Placement],
+    since: Mapping[Placement, int],
     stages: Mapping[int, Stage],
     now: datetime,
 ) -> Verdict:
+    places = [place for place in since if place.pk in stages]
     if not places:
         # All of them are on their way, or away.
         work.ask(CLOCK, deployment.pk, cluster=None, after=float(run.asked["interval_seconds"]))
         return standing(run)
-    verdict = look_if_due(run, deployment, places, now, lambda: _health(run, deployment, rollout, places, stages, now))
+    steps = {place.target.name: since[place] for place in places}
+
+    def health() -> Measurement:
+        return _health(run, deployment, rollout, fares_of(deployment, rollout, places, stages), steps, now)
+
+    verdict = look_if_due(run, deployment, places, now, health)
     return standing(run) if verdict.outcome is Outcome.RUNNING else verdict
 
 
@@ -95,14 +101,15 @@ def _health(
     run: AnalysisRun,
     deployment: Deployment,
     rollout: Rollout,
-    places: Sequence[Placement],
-    stages: Mapping[int, Stage],
+    fares: Sequence[Fares],
+    steps: Mapping[str, int],
     now: datetime,
 ) -> Measurement:
-    """One look at all that is there. A restart is held against the look before: it is one bad look, and not all."""
-    number, since = rollout.to_revision.number, places_now(rollout, places)
-    fares = fares_of(deployment, rollout, places, stages)
-    steps = {place.target.name: at for place, at in since.items()}
+    """One look at all that is there; `steps` brought it, by target.
+
+    A restart is held against the look before: it is one bad look, and not all.
+    """
+    number = rollout.to_revision.number
     before = run.before.get(RESTARTS) or {}
     had = {
         each.target: before[each.target][1]
