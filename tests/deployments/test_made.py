@@ -8,11 +8,12 @@ from django.test import Client
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden
 from apps.clusters.models import Cluster
+from apps.clusters.observed.madehealth import health_of_set, health_of_slice
 from apps.core.access import Principal
 from apps.core.models import User
 from apps.core.states import Health, Role
 from apps.deployments.models import AppliedObject, Deployment
-from apps.deployments.pages.made import health_of_set, health_of_slice, trees_of_made
+from apps.deployments.pages.made import trees_of_made
 from apps.deployments.services.made import Made
 from tests import factories
 from tests.deployments.fleet import Fleet

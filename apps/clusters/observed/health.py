@@ -61,10 +61,10 @@ def job_health(job: Object) -> Verdict:
         )
     if spec.get("suspend") or true_condition(status, "Suspended") is not None:
         return Verdict(Health.SUSPENDED, "Suspended", suspended(job.get("metadata") or {}))
-    done, completions = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
-    tried = f"; {status['failed']} failed" if _count(status, "failed") else ""
-    message = f"{done} of {completions} pods are done, {_count(status, 'active')} active{tried}."
-    return Verdict(Health.PROGRESSING, "Running" if _count(status, "active") else "Starting", message)
+    done, completions = count_of(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
+    tried = f"; {status['failed']} failed" if count_of(status, "failed") else ""
+    message = f"{done} of {completions} pods are done, {count_of(status, 'active')} active{tried}."
+    return Verdict(Health.PROGRESSING, "Running" if count_of(status, "active") else "Starting", message)
 
 
 def deployment_health(deployment: Object) -> Verdict:
@@ -83,11 +83,11 @@ def deployment_health(deployment: Object) -> Verdict:
         return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", text_of(progress, "It makes no progress."))
     if failure is not None:
         return Verdict(Health.DEGRADED, str(failure.get("reason") or "ReplicaFailure"), text_of(failure, "No pods."))
-    updated, available = _count(status, "updatedReplicas"), _count(status, "availableReplicas")
+    updated, available = count_of(status, "updatedReplicas"), count_of(status, "availableReplicas")
     if updated < replicas:
         return Verdict(Health.PROGRESSING, "Updating", f"{updated} of {replicas} replicas are updated.")
-    if _count(status, "replicas") > updated:
-        old = _count(status, "replicas") - updated
+    if count_of(status, "replicas") > updated:
+        old = count_of(status, "replicas") - updated
         return Verdict(Health.PROGRESSING, "OldReplicasLeft", f"{old} old replicas are still there.")
     if available < replicas:
         return Verdict(Health.PROGRESSING, "NotAvailable", f"{available} of {replicas} replicas are available.")
@@ -123,7 +123,7 @@ def autoscaler_health(autoscaler: Object) -> Verdict:
         )
     if able is None and active is None:
         return Verdict(Health.PROGRESSING, "Starting", "It has not looked at its metrics yet.")
-    current, desired = _count(status, "currentReplicas"), _count(status, "desiredReplicas")
+    current, desired = count_of(status, "currentReplicas"), count_of(status, "desiredReplicas")
     if current != desired:
         return Verdict(Health.PROGRESSING, "Scaling", f"Scaling from {current} to {desired} replicas.")
     return Verdict(Health.HEALTHY, "ScalingActive", f"It keeps {current} replicas.")
@@ -140,7 +140,8 @@ def true_condition(status: Object, kind: str) -> Object | None:
     return condition if condition is not None and condition.get("status") == "True" else None
 
 
-def _count(status: Object, field: str) -> int:
+def count_of(status: Object, field: str) -> int:
+    """A number that a controller reports; 0 where it says none."""
     return int(status.get(field) or 0)
 
 

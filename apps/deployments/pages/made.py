@@ -2,7 +2,6 @@
 replicas, and a Service's EndpointSlices with their addresses."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -11,7 +10,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from apps.clusters.models import Pod
-from apps.clusters.quantities.words import plural
+from apps.clusters.observed.madehealth import health_of_set, health_of_slice, takes_requests
+from apps.clusters.observed.values import moment
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
@@ -101,31 +101,6 @@ def _replica_set(
     return node
 
 
-def health_of_set(obj: Object) -> tuple[Health, str]:
-    """How a ReplicaSet stands, by its spec and status, and a sentence."""
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    wanted, ready = int(spec.get("replicas", 1)), int(status.get("readyReplicas") or 0)
-    refused = next(
-        (
-            str(each.get("message") or each.get("reason"))
-            for each in status.get("conditions") or ()
-            if each.get("type") == "ReplicaFailure" and each.get("status") == "True"
-        ),
-        "",
-    )
-    if refused:
-        return Health.DEGRADED, refused
-    if int(status.get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
-        return Health.PROGRESSING, "Kubernetes has not acted on its last change yet."
-    if wanted == 0:
-        left = int(status.get("replicas") or 0)
-        return (
-            (Health.PROGRESSING, f"{plural(left, 'replica')} still to go.") if left else (Health.HEALTHY, "none wanted")
-        )
-    said = f"{ready} of {plural(wanted, 'replica')} ready"
-    return (Health.HEALTHY if ready >= wanted else Health.PROGRESSING), said
-
-
 def _slice(obj: Object, row: AppliedObject, urls: Mapping[str, str]) -> Resource:
     node = _node("EndpointSlice", "discovery.k8s.io/v1", obj, row, *health_of_slice(obj))
     addresses = [(each, address) for each in obj.get("endpoints") or () for address in each.get("addresses") or ()]
@@ -135,36 +110,18 @@ def _slice(obj: Object, row: AppliedObject, urls: Mapping[str, str]) -> Resource
     return node
 
 
-def health_of_slice(obj: Object) -> tuple[Health, str]:
-    """Whether a Service leads anywhere by this slice, and a sentence."""
-    endpoints = obj.get("endpoints") or []
-    ready = sum(is_ready(each) for each in endpoints)
-    if not endpoints:
-        return Health.MISSING, "no address: nothing that the Service selects has one"
-    said = f"{ready} of {plural(len(endpoints), 'address', 'addresses')} ready"
-    if not ready:
-        return Health.DEGRADED, said
-    return (Health.HEALTHY if ready == len(endpoints) else Health.PROGRESSING), said
-
-
-def is_ready(endpoint: Object) -> bool:
-    """Whether requests go there. What says nothing is taken to be ready, as Kubernetes documents it."""
-    return (endpoint.get("conditions") or {}).get("ready") is not False
-
-
 def _address(key: str, endpoint: Object, address: str, urls: Mapping[str, str]) -> Resource:
     goes = (endpoint.get("conditions") or {}).get("terminating") is True
     pod = str((endpoint.get("targetRef") or {}).get("name") or "")
-    words = "ready" if is_ready(endpoint) else "terminating: it finishes what it has" if goes else "not ready"
+    words = "ready" if takes_requests(endpoint) else "terminating: it finishes what it has" if goes else "not ready"
     on = f" on {endpoint['nodeName']}" if endpoint.get("nodeName") else ""
-    health = Health.HEALTHY if is_ready(endpoint) else Health.PROGRESSING if goes else Health.DEGRADED
+    health = Health.HEALTHY if takes_requests(endpoint) else Health.PROGRESSING if goes else Health.DEGRADED
     said = f"{words} · {pod}{on}" if pod else f"{words}{on}"
     return Resource(f"{key}-{address}", "Address", address, health, said, url=urls.get(pod, ""))
 
 
 def _node(kind: str, version: str, obj: Object, row: AppliedObject, health: Health, said: str) -> Resource:
     metadata = obj["metadata"]
-    made_at = metadata.get("creationTimestamp")
     # A list leaves out of what kind its items are.
     whole = {"apiVersion": version, "kind": kind, **obj}
     return Resource(
@@ -173,6 +130,6 @@ def _node(kind: str, version: str, obj: Object, row: AppliedObject, health: Heal
         name=metadata["name"],
         health=health,
         said=said,
-        since=datetime.fromisoformat(made_at.replace("Z", "+00:00")) if made_at else None,
+        since=moment(metadata.get("creationTimestamp")),
         yaml=shown(whole, row.manifest).text,
     )
