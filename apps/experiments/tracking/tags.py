@@ -3,6 +3,7 @@
 # People's own tags have no such beginning.
 OF_PROGRAMS = "mlflow."
 RUN_NAME_TAG, USER_TAG = "mlflow.runName", "mlflow.user"
+PARENT_TAG = "mlflow.parentRunId"
 # The code of a run.
 SOURCE_TAG, REPOSITORY_TAG = "mlflow.source.name", "mlflow.source.git.repoURL"
 BRANCH_TAG, COMMIT_TAG = "mlflow.source.git.branch", "mlflow.source.git.commit"

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import Count, Sum
+
 from apps.experiments.models import (
     PARAM_LENGTH,
     TAG_LENGTH,
@@ -16,9 +18,10 @@ from apps.experiments.models import (
     Tag,
 )
 from apps.experiments.services.importing.reading import Row
-from apps.experiments.services.importing.runs import ID_TAG, PARENT_TAG, points_here
+from apps.experiments.services.importing.runs import ID_TAG, points_here
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
+from apps.experiments.tracking.tags import PARENT_TAG
 from apps.experiments.tracking.told import Values
 
 # The largest number of a double, which stock's SQL keeps instead of an infinity.
@@ -103,11 +106,8 @@ def _plain(value: float) -> float | str:
 
 def files_of(pks: list[int]) -> dict[int, tuple[int, int]]:
     """How many files each of these runs has here, and of how many bytes together."""
-    found: dict[int, tuple[int, int]] = {}
-    for pk, size in Artifact.objects.filter(run__in=pks).values_list("run", "size"):
-        files, together = found.get(pk, (0, 0))
-        found[pk] = (files + 1, together + size)
-    return found
+    rows = Artifact.objects.filter(run__in=pks).order_by().values_list("run").annotate(Count("pk"), Sum("size"))
+    return {pk: (files, together) for pk, files, together in rows}
 
 
 def _values(pks: list[int]) -> dict[int, Values]:
@@ -123,7 +123,4 @@ def _values(pks: list[int]) -> dict[int, Values]:
 
 
 def _datasets(pks: list[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for pk in DatasetInput.objects.filter(run__in=pks).values_list("run", flat=True):
-        found[pk] = found.get(pk, 0) + 1
-    return found
+    return dict(DatasetInput.objects.filter(run__in=pks).order_by().values_list("run").annotate(Count("pk")))

@@ -18,7 +18,7 @@ from apps.experiments.services.experiments import DEFAULT_NAME
 from apps.experiments.services.importing import logged, registry, runs
 from apps.experiments.services.importing.mapping import EXPERIMENT, Known
 from apps.experiments.services.importing.progress import Progress
-from apps.experiments.services.importing.reading import Row, Source
+from apps.experiments.services.importing.reading import Row, Source, pairs
 from apps.experiments.services.importing.reporting import Report, compared
 from apps.experiments.services.importing.runs import Bringing
 
@@ -112,7 +112,7 @@ def _experiment(to: Bringing, said: Row) -> Experiment:
     if found is None and name == DEFAULT_NAME:
         found = services.default_experiment(project)
     found = found or Experiment.objects.filter(project=project, name=name).first()
-    tags = registry.pairs(said.get("tags"))
+    tags = pairs(said.get("tags"))
     if found is None:
         found = services.create_experiment(principal=to.principal, project=project, name=name, tags=tags)
         to.progress.add(experiments=1)

@@ -9,7 +9,7 @@ from apps.core.errors import Invalid
 from apps.experiments.models import Experiment, Imported, LoggedModel, Run
 from apps.experiments.services.importing import files
 from apps.experiments.services.importing.mapping import RUN, keep, mark_of
-from apps.experiments.services.importing.reading import Row
+from apps.experiments.services.importing.reading import Row, pairs
 from apps.experiments.services.importing.runs import Bringing
 from apps.experiments.services.logged import READY, STATUSES
 from apps.experiments.tracking import ingest, measured
@@ -46,18 +46,14 @@ def _opened(to: Bringing, experiment: Experiment, said: Row, row: Imported) -> L
         "name": str(info.get("name") or row.target)[:500],
         "model_type": str(info.get("model_type") or "")[:500],
         "status": status if status in STATUSES else READY,
-        "params": _pairs(data.get("params")),
-        "tags": _pairs(info.get("tags")),
+        "params": pairs(data.get("params")),
+        "tags": pairs(info.get("tags")),
     }
     model, _ = LoggedModel.objects.update_or_create(
         uid=row.target, defaults=columns, create_defaults={**columns, "experiment": experiment}
     )
     LoggedModel.objects.filter(pk=model.pk).update(created_at=made)
     return model
-
-
-def _pairs(said: Any) -> dict[str, str]:
-    return {str(item["key"]): str(item.get("value") or "") for item in said or []}
 
 
 def run_here(to: Bringing, source_id: str) -> Run | None:

@@ -15,6 +15,11 @@ PROMPT_TAG = "mlflow.prompt.is_prompt"
 PROMPTS = f"tags.`{PROMPT_TAG}` = 'true'"
 
 
+def pairs(said: Any) -> dict[str, str]:
+    """A list of keys and values, as servers write it, as a dict."""
+    return {str(item["key"]): str(item.get("value") or "") for item in said or []}
+
+
 @dataclass(frozen=True)
 class Source:
     """The lists of a server."""

@@ -16,7 +16,7 @@ from apps.experiments.registry.stages import Stage
 from apps.experiments.services.authors import author
 from apps.experiments.services.importing.logged import run_here
 from apps.experiments.services.importing.mapping import LOGGED, MODEL, VERSION, keep
-from apps.experiments.services.importing.reading import PROMPT_TAG, Row
+from apps.experiments.services.importing.reading import PROMPT_TAG, Row, pairs
 from apps.experiments.services.importing.runs import Bringing
 from apps.experiments.tracking.clock import moment
 
@@ -67,11 +67,6 @@ def _opened(to: Bringing, said: Row, versions: list[Row]) -> RegisteredModel:
 def _times(said: Row) -> dict[str, Any]:
     made = moment(int(said.get("creation_timestamp") or 0)) or timezone.now()
     return {"created_at": made, "updated_at": moment(int(said.get("last_updated_timestamp") or 0)) or made}
-
-
-def pairs(said: Any) -> dict[str, str]:
-    """A list of keys and values as a dict."""
-    return {str(item["key"]): str(item.get("value") or "") for item in said or []}
 
 
 def _bring_version(to: Bringing, model: RegisteredModel, said: Row) -> None:

@@ -8,7 +8,7 @@ from django.db.models import F
 from apps.experiments.models import Experiment, Imported, LoggedModel, ModelVersion, RegisteredModel, Run
 from apps.experiments.services.importing import comparing, registry, runs
 from apps.experiments.services.importing.mapping import LOGGED, MODEL, RUN, VERSION
-from apps.experiments.services.importing.reading import Row
+from apps.experiments.services.importing.reading import Row, pairs
 from apps.experiments.services.importing.runs import Bringing
 
 # So many remarks of a kind.
@@ -116,20 +116,20 @@ def _compare_models(to: Bringing, models: list[tuple[Row, list[Row]]], report: R
 
 
 def _of_model(model: RegisteredModel, said: Row, aliases: dict[str, int], wanted: dict[str, int]) -> list[str]:
-    pairs = {
+    both = {
         "description": (str(said.get("description") or ""), model.description),
-        "tags": (registry.pairs(said.get("tags")), model.tags),
+        "tags": (pairs(said.get("tags")), model.tags),
         "aliases": (wanted, aliases),
     }
-    return [f"{name}: {there} there, {here} here" for name, (there, here) in pairs.items() if there != here]
+    return [f"{name}: {there} there, {here} here" for name, (there, here) in both.items() if there != here]
 
 
 def _of_version(version: ModelVersion | None, said: Row) -> list[str]:
     if version is None:
         return ["it is not here"]
-    pairs = {
+    both = {
         "description": (str(said.get("description") or ""), version.description),
-        "tags": (registry.pairs(said.get("tags")), version.tags),
+        "tags": (pairs(said.get("tags")), version.tags),
         "stage": (str(said.get("current_stage") or "None"), version.stage),
     }
-    return [f"{name}: {there} there, {here} here" for name, (there, here) in pairs.items() if there != here]
+    return [f"{name}: {there} there, {here} here" for name, (there, here) in both.items() if there != here]

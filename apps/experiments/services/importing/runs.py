@@ -23,8 +23,8 @@ from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKin
 from apps.experiments.tracking import ingest, inputs
 from apps.experiments.tracking.clock import moment
 from apps.experiments.tracking.store import NAME_LENGTH, store_brought
+from apps.experiments.tracking.tags import PARENT_TAG
 
-PARENT_TAG = "mlflow.parentRunId"
 # What the run was called where it comes from, where another run here has that id.
 ID_TAG = "flotilla.imported_run_id"
 LOT = 5_000
