@@ -75,7 +75,7 @@ def _context(
 
 def _metric_keys(versions: list[ModelVersion]) -> list[str]:
     keys = {m.key for version in versions if version.run for m in version.run.latest_metrics.all()}
-    return sorted(keys, key=lambda key: prominence(key))[:MAX_METRICS]
+    return sorted(keys, key=prominence)[:MAX_METRICS]
 
 
 def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:

@@ -25,7 +25,7 @@ from apps.experiments.manifests.workers import meeting_service
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile.case import Case, new_token
 from apps.experiments.reconcile.kept import make_claim, note_kept
-from apps.experiments.specs import parse_spec
+from apps.experiments.specs import RunSpec, parse_spec
 
 
 class RefusedError(Exception):
@@ -45,7 +45,7 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
     try:
         spec, job = parse_spec(case.run.spec), _job(case, attempt, now)
         _secret(case.run, client, token)
-        _claim(case.run, job, client)
+        _claim(case.run, spec, job, client)
         if spec.trainer:
             # Nobody else deletes it when it has ended, as Kubernetes does a Job.
             job = train_job(job, spec)
@@ -109,9 +109,9 @@ def _secret(run: Run, client: KubeClient, token: str) -> None:
         _in_namespace(client, _with(run, text), project)
 
 
-def _claim(run: Run, job: dict[str, Any], client: KubeClient) -> None:
+def _claim(run: Run, spec: RunSpec, job: dict[str, Any], client: KubeClient) -> None:
     """The claim of the run's checkpoints, where it asks for them."""
-    claim = checkpoints_claim(job, run.pk, run.experiment.project.name, parse_spec(run.spec))
+    claim = checkpoints_claim(job, run.pk, run.experiment.project.name, spec)
     if claim is not None and not make_claim(run, claim, client):
         name = claim["metadata"]["name"]
         raise RefusedError(NAME_TAKEN, f"Claim {name} in {run.namespace} is another Flotilla's, or a person's.")
