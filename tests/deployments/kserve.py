@@ -5,30 +5,25 @@ It follows the code of kserve/kserve of August 2026: pkg/controller/v1beta1/infe
 reconcilers/deployment, reconcilers/service) and PropagateRawStatus of pkg/apis/serving/v1beta1.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from apps.clusters.kube import paths
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError
-from tests.role import administrator
+from tests import custom
 from tests.stack import LocalCluster
 
 Object = dict[str, Any]
 
 API, KIND = "serving.kserve.io/v1beta1", "InferenceService"
-CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "inferenceservices.serving.kserve.io")
 FINALIZER = "inferenceservice.finalizers"
 # The fields of a predictor that are none of its pods' spec (PredictorSpec and ComponentExtensionSpec).
 _OF_COMPONENT = frozenset({"model", "minReplicas", "maxReplicas", "deploymentStrategy", "labels", "annotations"})
-_OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _BY_NAME = {
     "type": "array",
     "x-kubernetes-list-type": "map",
     "x-kubernetes-list-map-keys": ["name"],
-    "items": {**_OPEN, "required": ["name"], "properties": {"name": {"type": "string"}}},
+    "items": {**custom.ANYTHING, "required": ["name"], "properties": {"name": {"type": "string"}}},
 }
 
 
@@ -38,7 +33,7 @@ def definition() -> Object:
     predictor = {
         "minReplicas": {"type": "integer", "format": "int32"},
         "model": {
-            **_OPEN,
+            **custom.ANYTHING,
             "properties": {
                 **container,
                 "modelFormat": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
@@ -48,62 +43,21 @@ def definition() -> Object:
         },
         "containers": {
             "type": "array",
-            "items": {**_OPEN, "required": ["name"], "properties": {**container, "name": {"type": "string"}}},
+            "items": {**custom.ANYTHING, "required": ["name"], "properties": {**container, "name": {"type": "string"}}},
         },
     }
-    schema = {
-        "type": "object",
-        "properties": {
-            "spec": {"type": "object", "properties": {"predictor": {**_OPEN, "properties": predictor}}},
-            "status": _OPEN,
-        },
-    }
-    names = {"plural": "inferenceservices", "singular": "inferenceservice", "kind": KIND, "listKind": f"{KIND}List"}
-    version = {
-        "name": "v1beta1", "served": True, "storage": True,
-        "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
-    }  # fmt: skip
-    return {
-        "apiVersion": CRD[0],
-        "kind": CRD[1],
-        "metadata": {"name": CRD[2]},
-        "spec": {"group": "serving.kserve.io", "scope": "Namespaced", "names": names, "versions": [version]},
-    }
+    spec = {"type": "object", "properties": {"predictor": {**custom.ANYTHING, "properties": predictor}}}
+    return custom.definition(API, KIND, spec)
 
 
-@contextmanager
-def installed(client: KubeClient) -> Iterator[None]:
-    """The definition alone, as where KServe's controller is down; gone afterwards with all that is of it."""
-    client.apply(definition())
-    try:
-        yield
-    finally:
-        client.delete(*CRD)
+def installed(client: KubeClient) -> AbstractContextManager[None]:
+    """Its definition alone, as where KServe's controller is down."""
+    return custom.defined(client, definition())
 
 
-@contextmanager
-def running(local: LocalCluster, namespace: str) -> Iterator[None]:
+def running(local: LocalCluster, namespace: str) -> AbstractContextManager[None]:
     """KServe, with its controller, in one namespace."""
-    client = administrator(local)
-    with installed(client):
-        done = threading.Event()
-        thread = threading.Thread(target=_control, args=(client, namespace, done), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join(10)
-
-
-def _control(client: KubeClient, namespace: str, done: threading.Event) -> None:
-    while not done.wait(0.1):
-        try:
-            for service in client.list(API, KIND, namespace):
-                _reconcile(client, service)
-        except KubeError:
-            # A controller tries again.
-            continue
+    return custom.controlled(local, definition(), namespace, _reconcile)
 
 
 def _reconcile(client: KubeClient, service: Object) -> None:

@@ -5,77 +5,33 @@ It follows the code of kubeflow/trainer v2.3.0 (pkg/controller, pkg/runtime/fram
 kubernetes-sigs/jobset (pkg/controllers/jobset_controller.go).
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from apps.clusters.kube import paths
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import AlreadyExists, KubeError, NotFound
-from tests.role import administrator
+from apps.clusters.kube.errors import AlreadyExists, NotFound
+from tests import custom
 from tests.stack import LocalCluster
 
 Object = dict[str, Any]
 
 API, KIND = "trainer.kubeflow.org/v1alpha1", "TrainJob"
-CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "trainjobs.trainer.kubeflow.org")
-_OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def definition() -> Object:
-    """Its CustomResourceDefinition, without the schema."""
-    names = {"plural": "trainjobs", "singular": "trainjob", "kind": KIND, "listKind": f"{KIND}List"}
-    schema = {"type": "object", "properties": {"spec": _OPEN, "status": _OPEN}}
-    version = {
-        "name": "v1alpha1", "served": True, "storage": True,
-        "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
-    }  # fmt: skip
-    return {
-        "apiVersion": CRD[0],
-        "kind": CRD[1],
-        "metadata": {"name": CRD[2]},
-        "spec": {"group": "trainer.kubeflow.org", "scope": "Namespaced", "names": names, "versions": [version]},
-    }
+def installed(client: KubeClient) -> AbstractContextManager[None]:
+    """Its definition alone, as where the controller is down."""
+    return custom.defined(client, custom.definition(API, KIND))
 
 
-@contextmanager
-def installed(client: KubeClient) -> Iterator[None]:
-    """The definition alone, as where the controller is down; gone afterwards with all that is of it."""
-    client.apply(definition())
-    try:
-        yield
-    finally:
-        client.delete(*CRD)
-
-
-@contextmanager
-def running(local: LocalCluster, namespace: str) -> Iterator[None]:
+def running(local: LocalCluster, namespace: str) -> AbstractContextManager[None]:
     """Kubeflow Trainer, with its controller, in one namespace."""
-    client = administrator(local)
-    with installed(client):
-        done = threading.Event()
-        thread = threading.Thread(target=_control, args=(client, namespace, done), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join(10)
-
-
-def _control(client: KubeClient, namespace: str, done: threading.Event) -> None:
-    while not done.wait(0.1):
-        try:
-            for train_job in client.list(API, KIND, namespace):
-                if "deletionTimestamp" not in train_job["metadata"]:
-                    _reconcile(client, train_job)
-        except KubeError:
-            # A controller tries again.
-            continue
+    return custom.controlled(local, custom.definition(API, KIND), namespace, _reconcile)
 
 
 def _reconcile(client: KubeClient, train_job: Object) -> None:
+    if "deletionTimestamp" in train_job["metadata"]:
+        return
     job = _job(train_job)
     metadata = job["metadata"]
     with suppress(AlreadyExists):

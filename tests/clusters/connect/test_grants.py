@@ -11,6 +11,7 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
+from tests.deployments import keda
 from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
@@ -70,33 +71,11 @@ def test_what_a_role_lacks_is_named_and_marked(
 def test_engines_are_found_on_a_cluster_that_serves_their_definitions(
     local_cluster: LocalCluster, kube: KubeClient, token: str, admin: Principal
 ) -> None:
-    group, name = "keda.sh", "scaledobjects.keda.sh"
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": name},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"plural": "scaledobjects", "singular": "scaledobject", "kind": "ScaledObject"},
-            "versions": [
-                {
-                    "name": "v1alpha1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                }
-            ],
-        },
-    }
     cluster = register(admin, local_cluster, token)
     before = services.check_connection(principal=admin, cluster=cluster).engines or ()
     assert [each.name for each in before] == ["Gateway API"], "what the local cluster brings"
-    kube.apply(definition)
-    try:
-        eventually(lambda: group in kube.groups(), "the group is served")
+    with keda.installed(kube):
+        eventually(lambda: "keda.sh" in kube.groups(), "the group is served")
         report = services.check_connection(principal=admin, cluster=cluster)
         more = [(each.name, each.served) for each in report.engines or () if each not in before]
         assert more == [("KEDA", ("keda.sh/v1alpha1",))]
-    finally:
-        kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
