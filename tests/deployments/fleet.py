@@ -98,6 +98,8 @@ SPEC: dict[str, Any] = {
     # It ends when it is told to.
     "shutdown": {"drain_seconds": 0},
 }
+# It loads for a while first, as models do: a loss lasts until a round has seen it, however busy the machine is.
+SLOWLY = ["python", "-c", f"import time\ntime.sleep(3)\n{SERVER}"]
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
 _numbers = itertools.count(os.getpid())
 

@@ -31,7 +31,7 @@ from apps.deployments.services.looking import look_at
 from apps.experiments.models import Experiment, RegisteredModel
 from tests import factories
 from tests.deployments.conftest import client_of
-from tests.deployments.fleet import SPEC, Fleet, counting
+from tests.deployments.fleet import SLOWLY, SPEC, Fleet, counting
 from tests.deployments.places import place_of
 from tests.deployments.test_access import resolve, run
 
@@ -159,7 +159,7 @@ def test_a_broken_revision_keeps_the_old_one_serving_and_is_taken_back(fleet: Fl
 
 
 def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
-    app = fleet.deploy(replicas=2)
+    app = fleet.deploy(replicas=2, command=SLOWLY)
     fleet.until_healthy(app)
     os.kill(int(fleet.ask(app).answer["outputs"][0]["data"][0]), signal.SIGKILL)
     # The row still says Ready: whoever is asked, the answer comes.

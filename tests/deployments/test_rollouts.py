@@ -27,7 +27,7 @@ from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
 from tests.clusters.conftest import eventually
 from tests.deployments.conftest import client_of
-from tests.deployments.fleet import BODY, SPEC, Fleet
+from tests.deployments.fleet import BODY, SLOWLY, SPEC, Fleet
 from tests.deployments.loads import steady_load
 from tests.deployments.places import reread
 from tests.deployments.test_pages import browser, words
@@ -274,7 +274,8 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
 ) -> None:
     monkeypatch.setattr(manifests, "LIVENESS", {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3})
     lost = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
-    spec = {**SPEC, "probes": {"ready_path": "/", "live_path": "/"}, "tolerations": [{**lost, "tolerationSeconds": 0}]}
+    probes = {"ready_path": "/", "live_path": "/"}
+    spec = {**SPEC, "command": SLOWLY, "probes": probes, "tolerations": [{**lost, "tolerationSeconds": 0}]}
     app = services.create_deployment(
         principal=fleet.root,
         project=fleet.project,
