@@ -259,7 +259,7 @@ def test_a_batch_whose_connection_is_killed_leaves_nothing_and_may_come_again(
     with transaction.atomic():
         Tag.objects.select_for_update().get(run=run, key="team")
         client.start()
-        wait_for(waits, "the batch to wait for the tag", timeout=4)
+        wait_for(waits, "the batch to wait for the tag", timeout=30)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [waits()])
         client.join(20)

@@ -172,7 +172,7 @@ def test_a_watch_is_told_410_inside_its_stream(faulty: Served) -> None:
 def test_a_fault_ends_by_itself(faulty: Served) -> None:
     switch(faulty, "Answer", code=500, seconds=0.3)
     assert faulty.get(PODS).status == 500
-    wait_until("the end of the fault", lambda: faulty.get(PODS).status == 200, 5)
+    wait_until("the end of the fault", lambda: faulty.get(PODS).status == 200, 15)
 
 
 def test_answers_are_delayed(faulty: Served) -> None:
@@ -295,7 +295,7 @@ def test_a_filled_node_has_left_what_it_was_told(faulty: Served) -> None:
     assert container["resources"]["requests"] == {"cpu": "2", "memory": str(7 * 2**30), "nvidia.com/gpu": "1"}
     assert filler(faulty).json["spec"]["nodeName"] == "n"
     assert faulty.post(FAULTS, {"fault": "FillNode", "node": "n"}).status == 409
-    wait_until("the filler to go", lambda: filler(faulty).status == 404, 5)
+    wait_until("the filler to go", lambda: filler(faulty).status == 404, 15)
     assert faulty.post(FAULTS, {"fault": "FillNode", "node": "nowhere"}).status == 404
 
 

@@ -115,7 +115,7 @@ def test_a_forced_deletion_kills_at_once() -> None:
         pid = side.pid("deaf")
         side.registry.delete("pods", "deaf", "default", grace_seconds=0)
         assert not side.exists("pods", "deaf")
-        await side.until(lambda: procfs.stat(pid) is None, 3)
+        await side.until(lambda: procfs.stat(pid) is None, 15)
 
     scenario(story)
 
@@ -127,7 +127,7 @@ def test_children_do_not_outlive_their_container() -> None:
         for name in ("parent", "daemon"):
             await side.until(lambda name=name: side.phase(name) == "Succeeded")
             child = int(side.log(name).split()[-1])
-            await side.until(lambda child=child: gone(child), 3)
+            await side.until(lambda child=child: gone(child))
 
     scenario(story)
 
