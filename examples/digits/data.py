@@ -8,7 +8,7 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from numpy import float64, int64
@@ -63,11 +63,6 @@ def read_split(path: Path) -> Split:
     with numpy.load(path) as arrays:
         parts = {name: Part(arrays[f"{name}_inputs"], arrays[f"{name}_labels"]) for name in Split._fields}
     return Split(**parts)
-
-
-def fetch_split(run: str, mlflow: Any) -> Split:
-    """The parts that the run with this id keeps."""
-    return read_split(Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=FILE)))
 
 
 def main() -> None:

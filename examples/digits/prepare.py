@@ -1,12 +1,13 @@
-"""Cut the digits into three parts, once, and keep them with this run: later steps read them by its id.
+"""Cut the digits into three parts, once, and leave them for the next steps.
 
-The first step of `pipeline.yaml`; like `train.py` it knows MLflow and nothing of Flotilla.
+The first step of `pipeline.yaml`. It knows neither MLflow nor Flotilla: what it writes below `$FLOTILLA_OUTPUTS` is
+kept.
 """
 
 import hashlib
 import logging
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 from data import FILE, load_split, write_split
@@ -15,18 +16,18 @@ log = logging.getLogger("digits.prepare")
 
 
 def main() -> int:
-    """Exit code: 0 when the parts are kept."""
+    """Exit code: 0 when the parts are written."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    import mlflow
-
+    folder = Path(os.environ.get("FLOTILLA_OUTPUTS") or "outputs")
+    path = folder / "data" / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
     split = load_split()
-    with mlflow.start_run() as active, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FILE
-        write_split(split, path)
-        mlflow.log_artifact(str(path))
-        mlflow.log_param("sha256", hashlib.sha256(path.read_bytes()).hexdigest())
-        mlflow.log_metrics({f"{name}_rows": len(part.labels) for name, part in split._asdict().items()})
-        log.info("kept %s with run %s", FILE, active.info.run_id)
+    write_split(split, path)
+    # Small values are files, too, each with a text alone.
+    (folder / "sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+    for name, part in split._asdict().items():
+        (folder / f"{name}_rows").write_text(str(len(part.labels)))
+    log.info("wrote %s", path)
     return 0
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=20, help="passes over the training digits")
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
     parser.add_argument("--epoch-seconds", type=float, default=0.1, help="least time for an epoch, to watch it learn")
-    parser.add_argument("--data", metavar="RUN", help="the run of prepare.py whose digits are used")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where prepare.py has left the digits")
     parser.add_argument("--experiment", default="digits", help="experiment of a run that nobody launched for us")
     args = parser.parse_args(argv)
     if args.epochs < 1:
@@ -134,9 +135,9 @@ def run(args: argparse.Namespace) -> None:
             names = ("hidden", "learning_rate", "alpha", "batch_size", "epochs", "seed")
             mlflow.log_params({name: getattr(args, name) for name in names})
             # Only now, so that the run is seen to run while the rest is still being imported.
-            from data import fetch_split, load_split
+            from data import FILE, load_split, read_split
 
-            split = fetch_split(args.data, mlflow) if args.data else load_split()
+            split = read_split(args.data / FILE) if args.data else load_split()
             model = train(args, split.train, split.validation, mlflow)
             log_results(model, split.validation, mlflow)
         except Terminated:

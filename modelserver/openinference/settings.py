@@ -20,14 +20,7 @@ class Source:
     def from_env(cls, env: Mapping[str, str]) -> "Source":
         """Read the environment. Raises ModelError that names what is missing or wrong."""
         _need(env, "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION", "MLFLOW_TRACKING_URI")
-        if not env["MLFLOW_TRACKING_URI"].startswith(("http://", "https://")):
-            raise ModelError("MLFLOW_TRACKING_URI must start with http:// or https://.")
-        return cls(
-            name=env["FLOTILLA_MODEL_NAME"],
-            version=env["FLOTILLA_MODEL_VERSION"],
-            tracking_uri=env["MLFLOW_TRACKING_URI"].rstrip("/"),
-            token=env.get("MLFLOW_TRACKING_TOKEN", ""),
-        )
+        return cls(env["FLOTILLA_MODEL_NAME"], env["FLOTILLA_MODEL_VERSION"], *server_of(env))
 
 
 @dataclass(frozen=True)
@@ -58,6 +51,14 @@ class Settings:
             drain_seconds=drain,
             files=Path(folder) if folder else Source.from_env(env),
         )
+
+
+def server_of(env: Mapping[str, str]) -> tuple[str, str]:
+    """Flotilla's address and the token for it. Raises ModelError that names what is missing or wrong."""
+    _need(env, "MLFLOW_TRACKING_URI")
+    if not env["MLFLOW_TRACKING_URI"].startswith(("http://", "https://")):
+        raise ModelError("MLFLOW_TRACKING_URI must start with http:// or https://.")
+    return env["MLFLOW_TRACKING_URI"].rstrip("/"), env.get("MLFLOW_TRACKING_TOKEN", "")
 
 
 def _need(env: Mapping[str, str], *names: str) -> None:

@@ -133,7 +133,7 @@ def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: s
     assert_valid(
         training.run_job(
             project=project, namespace_name=space, run_pk=pk, run_uid="0" * 32, experiment_pk=1, spec=spec,
-            tracking_uri="http://x", git_image="alpine/git:1",
+            tracking_uri="http://x", git_image="alpine/git:1", files_image="flotilla-model-server:1",
         )
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_whatever_names_a_volume_a_secret_or_a_label_is_valid_in_a_pod(
             wish |= options
     job = training.run_job(
         project="demo", namespace_name="flotilla-demo", run_pk=1, run_uid="0" * 32, experiment_pk=1,
-        spec=parse_spec(wish), tracking_uri="http://x", git_image="alpine/git:1",
+        spec=parse_spec(wish), tracking_uri="http://x", git_image="alpine/git:1", files_image="flotilla-model-server:1",
     )  # fmt: skip
     assert_valid(job)
     pod = job["spec"]["template"]["spec"]

@@ -17,10 +17,16 @@ name: pushed
 params: {least: 1000.0}
 steps:
   - name: prepare
-    run: {image: "flotilla-examples/digits:1", command: [python, prepare.py]}
+    run:
+      image: "flotilla-examples/digits:1"
+      command: [python, prepare.py]
+      outputs: {data: files, train_rows: value}
   - name: enough
     when: steps.prepare.outputs.train_rows > params.least
-    run: {image: "python:3.11", command: [python, -c, "print('${{ steps.prepare.run }}')"]}
+    run:
+      image: "python:3.11"
+      command: [python, -c, "import os; print(os.stat(os.environ['FLOTILLA_INPUTS'] + '/digits/split.npz').st_size)"]
+      inputs: {digits: "${{ steps.prepare.files.data }}"}
   - name: scarce
     when: steps.prepare.outputs.train_rows <= params.least
     run: {image: "python:3.11", command: [python, -c, "raise SystemExit(1)"]}
@@ -52,4 +58,6 @@ def test_a_push_runs_a_pipeline_to_its_end(live_stack: LiveStack) -> None:
         "Succeeded",
         {"prepare": "Succeeded", "enough": "Succeeded", "scarce": "Skipped"},
     ), seen["steps"]
-    assert seen["steps"][0]["outputs"]["train_rows"] == 1300
+    prepare, enough, _ = seen["steps"]
+    assert prepare["outputs"]["train_rows"] == 1300
+    assert enough["inputs"]["digits"] == prepare["files"]["data"] == f"runs:/{prepare['run']}/outputs/data"

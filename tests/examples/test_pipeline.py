@@ -15,7 +15,7 @@ from .conftest import DIGITS
 def test_the_pipeline_is_taken_and_trains_three():
     spec = read((DIGITS / "pipeline.yaml").read_text())
     assert [step.name for step in spec.steps] == ["prepare", "train", "evaluate", "register", "production"]
-    assert {step.name: step.needs for step in spec.steps}["evaluate"] == ("prepare", "train")
+    assert {step.name: step.needs for step in spec.steps}["evaluate"] == ("train", "prepare")
     assert [step.name for step, _, _ in items(spec, given(spec.params, {}))].count("train") == 3
     for step in spec.steps:
         program = step.body.get("command", ["", ""])[1]

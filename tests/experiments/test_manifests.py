@@ -40,6 +40,7 @@ def test_the_job_of_a_run() -> None:
         spec=spec,
         tracking_uri="http://flotilla:8000",
         git_image="alpine/git:1",
+        files_image="flotilla-model-server:1",
     )
     assert job == {
         "apiVersion": "batch/v1",
@@ -126,7 +127,7 @@ def test_the_secret_of_a_run() -> None:
 def job_of(spec: RunSpec, **more: Any) -> dict[str, Any]:
     return run_job(
         project="demo", namespace_name="flotilla-demo", run_pk=7, run_uid="ab" * 16, experiment_pk=3, spec=spec,
-        tracking_uri="http://flotilla:8000", git_image="alpine/git:1", **more,
+        tracking_uri="http://flotilla:8000", git_image="alpine/git:1", files_image="flotilla-model-server:1", **more,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from apps.core.work import Again
 from apps.core.work.models import Work
 from apps.deployments.models import Deployment
 from apps.experiments.files import artifacts
-from apps.experiments.models import LatestMetric, Param, Run
+from apps.experiments.models import LatestMetric, Param, Run, Tag
+from apps.experiments.specs.files import COLLECTED_TAG
 from apps.experiments.states import LAUNCHED_MOVES, RunState
 from apps.workflows import services
 from apps.workflows.models import PipelineRun, Step
@@ -49,11 +50,14 @@ def step(run: PipelineRun, name: str, item: int = 0) -> Step:
     return run.steps.select_related("run__experiment", "rollout").get(name=name, item=item)
 
 
-def end(row: Step, state: str = RunState.SUCCEEDED, **logged: Any) -> Run:
-    """The step's run ends, after it has logged numbers as metrics and texts as params."""
+def end(row: Step, state: str = RunState.SUCCEEDED, kept: str | None = None, **logged: Any) -> Run:
+    """The step's run ends, after it has logged numbers as metrics and texts as params. `kept` is what the sidecar says
+    of its outputs."""
     run = row.run
     assert run is not None
     about = {"run": run, "experiment_id": run.experiment_id}
+    if kept is not None:
+        Tag.objects.create(**about, key=COLLECTED_TAG, value=kept)
     for key, value in logged.items():
         if isinstance(value, str):
             Param.objects.create(**about, key=key, value=value)

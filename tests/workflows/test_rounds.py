@@ -309,3 +309,37 @@ def _course(ada: Principal, project: Project, statements: int) -> bool:
     assert Deployment.objects.get().rollouts.count() == 1
     assert Step.objects.filter(run=None, kind="run").count() == 0
     return bool(deaths)
+
+
+FILES = """
+name: files
+steps:
+  - name: cut
+    each: [1, 2]
+    run: {image: busybox, outputs: {data: files, rows: value}}
+  - name: learn
+    run: {image: busybox, inputs: {parts: "${{ steps.cut.files.data }}", one: "${{ steps.cut.files.data[1] }}"}}
+"""
+
+
+def test_a_step_finds_the_files_of_those_before_it(ada, project, cluster):
+    run = rounds(started(ada, project, FILES))
+    cut = [end(step(run, "cut", item), kept="complete") for item in range(2)]
+    rounds(run)
+    first, second = (f"runs:/{each.uid}/outputs/data" for each in cut)
+    assert step(run, "learn").run.spec["inputs"] == {"parts": [first, second], "one": second}
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason", "said"),
+    [
+        (None, "OutputsNotKept", "log of its pod's collect-outputs"),
+        ("data is not there", "OutputMissing", "data is not"),
+    ],
+)
+def test_a_step_whose_outputs_were_not_kept_has_failed(ada, project, cluster, kept, reason, said):
+    run = rounds(started(ada, project, FILES))
+    end(step(run, "cut", 0), kept=kept)
+    rounds(run)
+    row = step(run, "cut", 0)
+    assert (row.state, row.reason) == ("Failed", reason) and said in row.message

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.fit import Prefer
 from apps.core.api.serializers import Strict
+from apps.experiments.specs.files import FILES, VALUE
 from apps.experiments.states import COUNTED
 
 
@@ -110,6 +111,17 @@ class NewRunSerializer(PodOptionsSerializer):
         required=False,
         help_text="A directory, told by FLOTILLA_CHECKPOINTS, that all attempts on a cluster find as they left it. It "
         "is deleted with the run, for good.",
+    )
+    inputs = serializers.DictField(
+        required=False,
+        help_text='Files that are there when it begins: {"data": "runs:/<run>/<path of an artifact>"}, or a list of '
+        "them, below $FLOTILLA_INPUTS.",
+    )
+    outputs = serializers.DictField(
+        child=serializers.ChoiceField(choices=[FILES, VALUE]),
+        required=False,
+        help_text="What is kept of $FLOTILLA_OUTPUTS when it has ended, by name: files as artifacts below outputs/, a "
+        "value as a metric or a tag.",
     )
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)

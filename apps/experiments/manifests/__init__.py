@@ -8,6 +8,7 @@ from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
 from apps.clusters.why.holds import QUEUE
 from apps.experiments.manifests.checkpoints import mounted, volume_of
 from apps.experiments.manifests.code import CODE_VOLUME, MOUNTED, code_step
+from apps.experiments.manifests.files import file_mounts, file_steps, file_volumes
 from apps.experiments.manifests.workers import meeting_variables
 from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
@@ -75,6 +76,7 @@ def run_job(
     spec: RunSpec,
     tracking_uri: str,
     git_image: str,
+    files_image: str,
     number: int = 1,
     name: str = "",
     time_left: timedelta | None = None,
@@ -82,8 +84,9 @@ def run_job(
     """The Job of one attempt, which retries nothing itself: Flotilla makes another attempt, and says why.
 
     A pod that is disrupted (preempted, evicted, its node lost) fails the Job with a reason that stays when the pod is
-    gone. `git_image` has the step that fetches code; `name` where the attempt's row has another one than today's code
-    would give it; `time_left` is what earlier attempts have left of the run's deadline, by default all of it.
+    gone. `git_image` has the step that fetches code, `files_image` those that bring inputs and keep outputs; `name`
+    where the attempt's row has another one than today's code would give it; `time_left` is what earlier attempts have
+    left of the run's deadline, by default all of it.
     """
     labels = run_labels(project, run_pk, attempt=number)
     name = name or job_name(run_pk, number)
@@ -97,7 +100,7 @@ def run_job(
             options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
-            init=[code_step(spec.code, git_image, _amounts(spec))] if spec.code is not None else [],
+            init=_steps(spec, git_image, files_image, _access(run_pk, run_uid, tracking_uri)),
             volumes=_volumes(run_pk, spec),
         )
         | ({"subdomain": name} if met else {}),
@@ -137,7 +140,7 @@ def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
 def _container(
     run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str, met: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    token = {"secretKeyRef": {"name": secret_name(run_pk), "key": TOKEN_KEY}}
+    server, own_id, token = _access(run_pk, run_uid, tracking_uri)
     amounts = _amounts(spec)
     if spec.resources.gpu:
         amounts[GPU] = str(spec.resources.gpu)
@@ -148,10 +151,10 @@ def _container(
             *({"name": name, "value": spec.env[name]} for name in sorted(spec.env)),
             *spec.pod.env,
             *met,
-            {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
-            {"name": "MLFLOW_RUN_ID", "value": run_uid},
+            server,
+            own_id,
             {"name": "MLFLOW_EXPERIMENT_ID", "value": str(experiment_pk)},
-            {"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": token},
+            token,
         ],
         "resources": {"requests": amounts, "limits": dict(amounts)},
     }
@@ -161,6 +164,10 @@ def _container(
         mount, variable = mounted(spec.checkpoints)
         container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]
         container["env"].insert(0, variable)
+    mounts, variables = file_mounts(spec.files)
+    if mounts:
+        container["volumeMounts"] = [*container.get("volumeMounts", ()), *mounts]
+        container["env"] = [*variables, *container["env"]]
     if spec.command_line:
         container["command"] = by_shell(spec.command_line)
     if spec.command:
@@ -170,9 +177,26 @@ def _container(
     return container
 
 
+def _steps(spec: RunSpec, git_image: str, files_image: str, access: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    amounts = _amounts(spec)
+    code = [code_step(spec.code, git_image, amounts)] if spec.code is not None else []
+    return [*code, *file_steps(spec.files, files_image, amounts, access)]
+
+
 def _volumes(run_pk: int, spec: RunSpec) -> list[dict[str, Any]]:
     code = [CODE_VOLUME] if spec.code is not None else []
-    return [*code, volume_of(run_pk)] if spec.checkpoints is not None else code
+    kept = [volume_of(run_pk)] if spec.checkpoints is not None else []
+    return [*code, *kept, *file_volumes(spec.files)]
+
+
+def _access(run_pk: int, run_uid: str, tracking_uri: str) -> list[dict[str, Any]]:
+    """The variables by which any client of MLflow finds Flotilla, and its run there, and may write to it."""
+    token = {"secretKeyRef": {"name": secret_name(run_pk), "key": TOKEN_KEY}}
+    return [
+        {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
+        {"name": "MLFLOW_RUN_ID", "value": run_uid},
+        {"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": token},
+    ]
 
 
 def _amounts(spec: RunSpec) -> dict[str, str]:

@@ -79,6 +79,7 @@ def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:
         spec=parse_spec(run.spec),
         tracking_uri=settings.PUBLIC_URL,
         git_image=settings.GIT_IMAGE,
+        files_image=settings.MODEL_SERVER_IMAGE,
         number=attempt.number,
         name=attempt.job_name,
         time_left=deadline - now if deadline is not None else None,

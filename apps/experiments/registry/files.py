@@ -1,20 +1,10 @@
 """The files of a model version, for whoever serves it."""
 
-from dataclasses import dataclass
-
 from apps.core.errors import Missing
 from apps.experiments.files import artifacts
 from apps.experiments.files.artifacts import Owner
+from apps.experiments.files.folders import File
 from apps.experiments.models import Artifact, ModelVersion
-
-
-@dataclass(frozen=True)
-class File:
-    """A file by its path below the version's folder; `size` in bytes, `sha256` in hexadecimal digits, "" if unknown."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 def uri_of(version: ModelVersion) -> str:

@@ -12,6 +12,7 @@ from apps.core.errors import Invalid
 from apps.core.text.names import is_dns_label, is_variable
 from apps.experiments.specs.checkpoints import Checkpoints, parse_checkpoints
 from apps.experiments.specs.code import Code, parse_code
+from apps.experiments.specs.files import NO_FILES, Files, parse_files
 from apps.experiments.specs.trainer import check_for_trainer, parse_trainer
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
@@ -66,6 +67,8 @@ ONLY_OF_RUNS = (
     "queue",
     "checkpoints",
     "runtime",
+    "inputs",
+    "outputs",
 )
 
 
@@ -92,6 +95,8 @@ class RunSpec:
     """The directory that outlives its pods."""
     trainer: str = ""
     """The runtime by which Kubeflow Trainer runs it; "" where it is a Job."""
+    files: Files = NO_FILES
+    """What it finds when it begins, and what is kept when it has ended."""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -111,6 +116,7 @@ class RunSpec:
             **({"queue": self.queue} if self.queue else {}),
             **({"checkpoints": self.checkpoints.to_json()} if self.checkpoints is not None else {}),
             **({"runtime": {"trainer": self.trainer}} if self.trainer else {}),
+            **self.files.to_json(),
         }
 
 
@@ -124,6 +130,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
     trainer = parse_trainer(data.get("runtime"))
     if trainer:
         check_for_trainer(data)
+    workers = _whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS)
     return RunSpec(
         image=image.strip(),
         command_line=_command_line(data),
@@ -133,12 +140,13 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         resources=_resources(data.get("resources")),
         deadline_seconds=_deadline(data.get("deadline_seconds")),
         pod=pod,
-        workers=_whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS),
+        workers=workers,
         retries=parse_retries(data),
         code=parse_code(data.get("git"), pod.volumes),
         queue=_queue(data.get("queue")),
         checkpoints=parse_checkpoints(data.get("checkpoints"), {**env, **pod.secret_env}, pod.volumes),
         trainer=trainer,
+        files=parse_files(data, {**env, **pod.secret_env}, pod.volumes, workers),
     )
 
 

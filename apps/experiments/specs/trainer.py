@@ -12,7 +12,7 @@ from apps.core.text.names import is_subdomain
 CONTAINER = "node"
 """The container and the replicated job of every runtime that Kubeflow Trainer installs."""
 # What a TrainJob can't ask of its runtime: a step before the container, and fields that it may not patch.
-REFUSED = ("git", "topology_spread", "priority_class", "image_pull_policy")
+REFUSED = ("git", "inputs", "outputs", "topology_spread", "priority_class", "image_pull_policy")
 
 
 def parse_trainer(value: Any) -> str:

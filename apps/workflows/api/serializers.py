@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from apps.core.api.serializers import Strict
 from apps.workflows.models import Delivery, Pipeline, PipelineRun, PipelineVersion, Step, Webhook
+from apps.workflows.services.context import files_of
 
 SHAPE = (
     "name, description, params (name: default, or {type, default, description}), steps and deadline_seconds. A step "
@@ -73,6 +74,8 @@ class StepSerializer(serializers.ModelSerializer[Step]):
 
     value = serializers.JSONField(help_text="The item, where the step has `each`.")
     outputs = serializers.DictField(help_text="What later steps may read.")
+    inputs = serializers.SerializerMethodField(help_text="The files that it was given: where each is from, by name.")
+    files = serializers.SerializerMethodField(help_text="Where later steps find the files that it keeps, by name.")
     run = serializers.CharField(source="run.uid", default=None, allow_null=True, help_text="The run that it is.")
     deployment = serializers.CharField(source="rollout.deployment.name", default=None, allow_null=True)
     revision = serializers.IntegerField(source="rollout.to_revision.number", default=None, allow_null=True)
@@ -80,9 +83,18 @@ class StepSerializer(serializers.ModelSerializer[Step]):
     class Meta:
         model = Step
         fields = (
-            "name", "item", "value", "kind", "state", "reason", "message", "outputs", "run", "deployment", "revision",
+            "name", "item", "value", "kind", "state", "reason", "message", "outputs", "inputs", "files", "run",
+            "deployment", "revision",
             "started_at", "ended_at",
         )  # fmt: skip
+
+    def get_inputs(self, row: Step) -> dict[str, Any]:
+        """As runs:/<run>/<path>, or a list of them."""
+        return (row.run.spec.get("inputs") or {}) if row.run is not None else {}
+
+    def get_files(self, row: Step) -> dict[str, str]:
+        """As runs:/<run>/<path>."""
+        return files_of(row.run) if row.run is not None else {}
 
 
 class PipelineRunSerializer(serializers.ModelSerializer[PipelineRun]):

@@ -16,6 +16,7 @@ from apps.workflows import selectors
 from apps.workflows.decision import word_of
 from apps.workflows.layout import HEIGHT, WIDTH, Picture, picture
 from apps.workflows.models import PipelineRun, Step
+from apps.workflows.pages.files import StepFiles, files_of_step
 from apps.workflows.specs import Kind, PipelineSpec, StepSpec
 from apps.workflows.states import PipelineRunState, StepState
 
@@ -143,6 +144,12 @@ class Board:
     def outputs(self) -> list[tuple[str, Any]]:
         """What later steps may read of the open one."""
         return sorted(self.chosen.outputs.items()) if self.chosen else []
+
+    @functools.cached_property
+    def files(self) -> StepFiles:
+        """What the open one was given, and what it has kept."""
+        run = self.chosen.run if self.chosen else None
+        return files_of_step(run) if run is not None else StepFiles()
 
     @property
     def params(self) -> list[tuple[str, Any]]:

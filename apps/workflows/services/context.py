@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from apps.experiments.models import Run
+from apps.experiments.specs.files import FILES, uri_of
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.specs import PipelineSpec, StepSpec, bodies, expanding
 from apps.workflows.specs import expressions as ex
@@ -39,7 +41,16 @@ class Context:
 
 
 def _seen(items: Sequence[Step], several: bool) -> dict[str, Any]:
-    uids = [row.run.uid for row in items if row.run is not None]
+    runs = [row.run for row in items if row.run is not None]
+    uids, files = [run.uid for run in runs], [files_of(run) for run in runs]
     if several:
-        return {"outputs": [row.outputs for row in items], "runs": uids}
-    return {"outputs": items[0].outputs, **({"run": uids[0], "runs": uids} if uids else {})}
+        named = {name: [each[name] for each in files] for name in (files[0] if files else ())}
+        return {"outputs": [row.outputs for row in items], "runs": uids, "files": named}
+    of_run = {"run": uids[0], "runs": uids, "files": files[0]} if runs else {}
+    return {"outputs": items[0].outputs, **of_run}
+
+
+def files_of(run: Run) -> dict[str, str]:
+    """The outputs of a run that are files, and where another run finds each of them."""
+    kinds: dict[str, str] = run.spec.get("outputs") or {}
+    return {name: uri_of(run.uid, name) for name, kind in kinds.items() if kind == FILES}

@@ -13,6 +13,8 @@ from apps.deployments.states import UNFINISHED, RolloutState
 from apps.experiments import selectors as experiments
 from apps.experiments import services as launching
 from apps.experiments.models import Run
+from apps.experiments.selectors import Logged
+from apps.experiments.specs.files import COLLECT_STEP, COLLECTED_TAG, COMPLETE
 from apps.experiments.states import SETTLED, RunState
 from apps.experiments.tracking.tags import OF_PROGRAMS
 from apps.workflows.models import Step
@@ -39,12 +41,12 @@ def endings(rows: Sequence[Step]) -> list[tuple[Step, Ended]]:
     """Which of the steps that are under way have ended, and how: not what waits for a person. One query."""
     under_way = [row for row in rows if row.is_under_way]
     runs = [row.run for row in under_way if row.run is not None and row.run.state == RunState.SUCCEEDED]
-    outputs = outputs_of(runs) if runs else {}
+    outputs = experiments.logged_by(runs) if runs else {}
     found = [(row, _ended(row, outputs)) for row in under_way]
     return [(row, outcome) for row, outcome in found if outcome is not None]
 
 
-def _ended(row: Step, outputs: Mapping[int, dict[str, Any]]) -> Ended | None:
+def _ended(row: Step, outputs: Mapping[int, Logged]) -> Ended | None:
     if row.kind == Kind.RUN:
         return _of_run(row, row.run, outputs)
     if row.kind == Kind.DEPLOY:
@@ -52,16 +54,30 @@ def _ended(row: Step, outputs: Mapping[int, dict[str, Any]]) -> Ended | None:
     return None
 
 
-def _of_run(row: Step, run: Run | None, outputs: Mapping[int, dict[str, Any]]) -> Ended | None:
+def _of_run(row: Step, run: Run | None, outputs: Mapping[int, Logged]) -> Ended | None:
     if run is None:
         return Ended(StepState.FAILED, "RunDeleted", "Its run was deleted.")
     if run.state not in SETTLED:
         return None
     if run.state == RunState.SUCCEEDED:
-        return Ended(StepState.SUCCEEDED, "Completed", outputs=outputs[run.pk])
+        return _with_outputs(run, outputs[run.pk])
     if run.state == RunState.CANCELED:
         return _stopped(row, "Its run was canceled.")
     return Ended(StepState.FAILED, run.reason or str(run.state), run.message or f"Its run ended {run.state}.")
+
+
+def _with_outputs(run: Run, logged: Logged) -> Ended:
+    """A success, where all that it was to leave has been kept."""
+    kept = logged.tags.get(COLLECTED_TAG, "") if run.spec.get("outputs") else COMPLETE
+    if kept == COMPLETE:
+        return Ended(StepState.SUCCEEDED, "Completed", outputs=values_of(logged))
+    if kept:
+        return Ended(StepState.FAILED, "OutputMissing", f"Its run succeeded, but of its outputs, {kept}.")
+    said = (
+        f"Its run succeeded, but its outputs were not kept: the log of its pod's {COLLECT_STEP} says why. What is "
+        "written last has half a minute to be sent."
+    )
+    return Ended(StepState.FAILED, "OutputsNotKept", said)
 
 
 def _of_rollout(row: Step) -> Ended | None:
@@ -86,17 +102,13 @@ def _stopped(row: Step, said: str) -> Ended:
     return Ended(StepState.CANCELED, row.reason, said)
 
 
-def outputs_of(runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
-    """What runs have logged, as later steps may read it: tags of people, params over them, and finite metrics over
+def values_of(logged: Logged) -> dict[str, Any]:
+    """What a run has logged, as later steps may read it: tags of people, params over them, and finite metrics over
     those."""
-    logged = experiments.logged_by(runs)
-    found: dict[int, dict[str, Any]] = {}
-    for pk, values in logged.items():
-        tags = {key: value for key, value in values.tags.items() if not key.startswith(_OURS)}
-        metrics = {key: value for key, value in values.metrics.items() if math.isfinite(value)}
-        short = {key: value for key, value in {**tags, **values.params}.items() if len(value) <= MAX_VALUE}
-        found[pk] = dict(list({**short, **metrics}.items())[-MAX_OUTPUTS:])
-    return found
+    tags = {key: value for key, value in logged.tags.items() if not key.startswith(_OURS)}
+    metrics = {key: value for key, value in logged.metrics.items() if math.isfinite(value)}
+    short = {key: value for key, value in {**tags, **logged.params}.items() if len(value) <= MAX_VALUE}
+    return dict(list({**short, **metrics}.items())[-MAX_OUTPUTS:])
 
 
 def stop(row: Step, principal: Principal) -> str:

@@ -24,6 +24,8 @@ DEPLOY_KEYS = ("deployment", *REVISION_KEYS, *NEW_KEYS)
 APPROVE_KEYS = ("message", "role")
 # Values that are no texts: an expression there is only known when the step starts.
 _NUMBERS = ("deadline_seconds", "workers", "retries", "resources", "replicas", "version")
+# An input as it might be.
+_SOURCE = f"runs:/{'0' * 32}/0"
 # Texts whatever an expression gives.
 _TEXTS = ("command", "args")
 _TEXTS_BY_NAME = ("env", "params", "tags")
@@ -58,6 +60,8 @@ def _texts(filled: dict[str, Any]) -> dict[str, Any]:
 def _probe(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body as it might be: with a text in place of each expression, and without numbers that one tells."""
     known = {key: value for key, value in body.items() if key not in _NUMBERS or not ex.found_in(value)}
+    if isinstance(known.get("inputs"), Mapping):
+        known["inputs"] = {name: _SOURCE if ex.found_in(said) else said for name, said in known["inputs"].items()}
     return _texts(ex.replaced(known, lambda _: "0"))
 
 
