@@ -31,6 +31,7 @@ check: .venv/.installed-dev ## Check style, types, import contracts, migrations,
 	$(BIN)/mypy --strict controlplane apps kubevalues localcluster modelserver scripts benchmarks manage.py
 	$(BIN)/mypy --strict examples/digits
 	$(BIN)/mypy --strict -p examples.demo
+	$(BIN)/mypy --strict client/flotilla_client
 	$(BIN)/lint-imports
 	$(DEVELOPMENT) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py --check

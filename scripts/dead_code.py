@@ -16,7 +16,10 @@ from vulture import Vulture
 from vulture.core import Item
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("apps", "benchmarks", "controlplane", "examples", "kubevalues", "localcluster", "modelserver", "scripts")
+ROOMS = (
+    *("apps", "benchmarks", "client", "controlplane", "examples"),
+    *("kubevalues", "localcluster", "modelserver", "scripts"),
+)
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DOTTED = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_]\w*)+")
 
