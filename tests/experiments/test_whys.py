@@ -19,6 +19,7 @@ from apps.experiments.decision import Facts, decide, see
 from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.pages.whys import how_it_failed, why_of, whys_of
 from apps.experiments.selectors import attempts_of, newest_attempts
+from apps.experiments.services.away import SILENCES
 from apps.experiments.states import RunKind, RunState
 from tests import factories
 from tests.clusters.observed.test_health import CASES
@@ -142,6 +143,24 @@ def test_a_run_whose_job_is_suspended_says_who_resumes_it(
     assert message in page and "a queue such as Kueue does when there is quota" in page
     assert message in page_of(browser, "/p/demo/")
     assert browser.get(f"/api/v1/runs/{run.uid}").json()["message"] == message
+
+
+@pytest.mark.parametrize("reason", sorted(SILENCES))
+def test_the_remains_of_a_suspended_run_do_not_explain_it_while_its_cluster_is_away(
+    experiment: Experiment, cluster: Cluster, reason: str
+) -> None:
+    """It ran before it was suspended: its pod was killed for that, and its row is kept for a day."""
+    run = launched(experiment, cluster, reason=reason, message="gke-eu: The API server is silent.")
+    Attempt.objects.filter(run=run).update(reason="Suspended", message="Waiting: its Job is suspended.")
+    killed = {"name": "run", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}
+    factories.pod(
+        cluster, experiment.project, run=str(run.pk), phase="Failed", health="Degraded", reason="Error", exit_code=137,
+        status={"containers": [killed]}, deleted_at=timezone.now(),
+    )  # fmt: skip
+    sight, pods = Visibility(True, frozenset()), list(Pod.objects.filter(run=str(run.pk)))
+    alone, listed = why_of(run, attempts_of(run), pods, sight), whys_of([run], sight)[run.pk]
+    assert alone == listed
+    assert alone.sentence == "As last seen: Waiting: its Job is suspended. gke-eu: The API server is silent."
 
 
 @pytest.mark.parametrize("ran", [False, True])

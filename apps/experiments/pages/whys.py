@@ -23,6 +23,7 @@ from apps.experiments.decision.workers import of_several
 from apps.experiments.models import Attempt, Run
 from apps.experiments.pages.waiting import waiting_since
 from apps.experiments.selectors import newest_attempts
+from apps.experiments.services.away import SILENCES
 from apps.experiments.services.placing import NO_ROOM
 from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.places import Placing
@@ -57,7 +58,7 @@ def _why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: V
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
         # The remains of the pod may tell how it was removed, not why.
         return recorded
-    if why := _held(run) or _decided(run, last):
+    if why := _held_or_decided(run, last):
         return why
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
@@ -106,7 +107,7 @@ def _whys_of(going: Sequence[Run], sight: Visibility) -> dict[int, Why]:
         why = whys.get(told_by.uid) if told_by is not None else None
         if why := _of_several(run, attempts.get(run.pk), by_run.get(run.pk, ()), why):
             reasons[run.pk] = why
-    reasons |= {run.pk: why for run in waiting if (why := _held(run) or _decided(run, attempts.get(run.pk)))}
+    reasons |= {run.pk: why for run in waiting if (why := _held_or_decided(run, attempts.get(run.pk)))}
     return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
@@ -166,19 +167,32 @@ def _place(last: Attempt | None) -> tuple[int, str, str] | None:
     return (last.cluster_id, last.namespace, last.job_name) if last is not None and last.cluster_id else None
 
 
-def _held(run: Run) -> Why | None:
+def _held_or_decided(run: Run, last: Attempt | None) -> Why | None:
+    """Of a run whose Job says what its pods, or their remains, don't tell."""
+    if run.state in SETTLED:
+        return None
+    reason, message = _last_said(run, last)
+    return _held(reason, message) or _decided(run, last, reason, message)
+
+
+def _last_said(run: Run, last: Attempt | None) -> tuple[str, str]:
+    """The reason and the message of the last look at its Job. While its cluster can't be asked its attempt has them."""
+    if last is None or run.reason not in SILENCES:
+        return run.reason, run.message
+    return last.reason, f"As last seen: {last.message} {run.message}" if last.message else run.message
+
+
+def _held(reason: str, message: str) -> Why | None:
     """A Job that is suspended: of what it had, nothing explains that it does not go on."""
-    if run.reason != "Suspended" or run.state in SETTLED:
-        return None
-    return Why("Suspended", run.message, (), RESUME)
+    return Why("Suspended", message, (), RESUME) if reason == "Suspended" else None
 
 
-def _decided(run: Run, last: Attempt | None) -> Why | None:
+def _decided(run: Run, last: Attempt | None, reason: str, message: str) -> Why | None:
     """Of an attempt that is being ended: why, which its pods don't tell."""
-    if run.state in SETTLED or last is None:
+    if last is None:
         return None
-    if run.reason in _ENDING or (run.reason == NODE_LOST and run.state == RunState.CANCELING):
-        return Why(run.reason, run.message, (), "Nothing: it ends as soon as its pods have.", at=run.updated_at)
+    if reason in _ENDING or (reason == NODE_LOST and run.state == RunState.CANCELING):
+        return Why(reason, message, (), "Nothing: it ends as soon as its pods have.", at=run.updated_at)
     if last.state == AttemptState.STOPPING and run.state != RunState.CANCELING and run.reason:
         return explain_attempt(run, last, reason=run.reason, message=run.message)
     return None

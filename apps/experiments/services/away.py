@@ -7,6 +7,8 @@ from apps.core.text.subjects import about
 
 AWAY = "ClusterUnreachable"
 DISABLED = "ClusterDisabled"
+# The reasons of a run that say nothing of it, only that its cluster can't be asked.
+SILENCES = frozenset({AWAY, DISABLED, CREDENTIAL_REFUSED})
 
 
 def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
