@@ -130,7 +130,7 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=_not_yet(error.message, query), ended=over)
     except KubeError as error:
         silent = isinstance(error, Unreachable)
-        note = f"Cluster {pod.cluster.name} gives no log now: {error.message}"
+        note = f"Cluster {pod.cluster.name} gives no log now: {services.silence(error)[1]}"
         return replace(part, note=note, kept=_NOTHING_KEPT if silent else "", silent=silent)
     except FlotillaError as error:
         return replace(part, note=error.message)
@@ -157,7 +157,7 @@ def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
     except Forbidden as error:
         raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
     except KubeError as error:
-        raise Unavailable(f"Cluster {pod.cluster.name} gives no log now.", hint=error.message) from error
+        raise Unavailable(f"Cluster {pod.cluster.name} gives no log now.", hint=services.silence(error)[1]) from error
 
 
 def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:

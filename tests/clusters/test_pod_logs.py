@@ -11,11 +11,15 @@ from django.http import HttpResponse
 from django.test import Client
 
 from apps.clusters import logs, services
+from apps.clusters.kube import opinions
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.observed import rows
 from apps.core.access import Principal
+from apps.core.errors import Unavailable
 from apps.core.models import Project, User
+from tests import factories
 from tests.clusters.conftest import eventually
+from tests.clusters.fakeapi import FakeApi
 from tests.clusters.test_whole_path import NAMESPACE
 from tests.clusters.test_whole_path import pod as manifest
 from tests.stack import LocalCluster
@@ -199,3 +203,21 @@ def test_a_project_sees_its_own_logs_only(started: Any, client: Client, viewer_u
     Project.objects.create(name="demo")
     client.force_login(viewer_user)
     assert client.get(f"/clusters/local/pods/{NAMESPACE}/mine/log/").status_code == 404
+
+
+def test_a_cluster_that_refuses_the_credential_is_told_as_on_its_own_page(
+    api: FakeApi, admin: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As when it has been said for a while.
+    monkeypatch.setattr(opinions, "SECONDS", 0.0)
+    refusing = services.register(principal=admin, name="gke-eu", kubeconfig_text=api.kubeconfig_with("another-token"))
+    told = (
+        "The API server refuses Flotilla's credential. It says: the token is not known. Give the cluster a new "
+        "credential."
+    )
+    pod = factories.pod(refusing, None)
+    note = f"Cluster gke-eu gives no log now: {told}"
+    assert logs.read(pod, logs.LogQuery()).note == note
+    with pytest.raises(Unavailable) as caught:
+        logs.pod_log(pod)
+    assert caught.value.sentence == f"Cluster gke-eu gives no log now. {told}"
