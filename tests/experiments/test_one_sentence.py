@@ -134,6 +134,14 @@ def test_what_happens_to_a_run_is_one_sentence_at_every_door(
         each for each in browser.get("/api/v1/clusters/gke-eu/pods").json()["results"] if each["run"] == str(run.pk)
     )
     assert listed["message"] == of_pod
+    # A deadline is the run's; to its pod it is a deletion.
+    of_run_alone = {"FailureTarget", "DeadlineExceeded"}
+    assert listed["reason"] == ("Terminating" if stage.reason in of_run_alone else stage.reason)
+    if stage.reason == "NodeLost":
+        assert (listed["health"], listed["ready"]) == ("Unknown", False)
+        assert re.search(
+            r'id="verdict".*?>NodeLost<', browser.get(f"/clusters/gke-eu/pods/{place}/").content.decode(), re.S
+        )
     # Of what was only so for a moment nothing is kept: neither where its end was seen, nor where it was not.
     kept = see(job, [], known=remembered(answer_pods(run))).pods[0]
     lasts = PREEMPTED if TARGET in stage.conditions else ""

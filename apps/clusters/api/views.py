@@ -23,7 +23,7 @@ from apps.clusters.api.serializers import (
 )
 from apps.clusters.models import Cluster, KubeEvent, Node
 from apps.clusters.selectors import reports
-from apps.clusters.selectors.explain import sentences_of
+from apps.clusters.selectors.explain import whys_now
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import etag_of, if_match
@@ -208,8 +208,9 @@ class ClusterViewSet(ServiceViewSet):
         cluster = self._cluster(name)
         chosen = {key: request.query_params.get(key, "") for key in ("namespace", "node")}
         page = self.paginate_queryset(selectors.pods_of(cluster, self.principal, **chosen)) or []
-        views = selectors.pod_views(page, cluster, self.principal)
-        told = sentences_of([cluster], [view.pod for view in views if view.pod is not None])
+        whys = whys_now([cluster], page)
+        views = selectors.pod_views(page, cluster, self.principal, whys)
+        told = {uid: why.quoted for uid, why in whys.items()}
         return self.get_paginated_response(PodSerializer(views, many=True, context={"told": told}).data)
 
     @extend_schema(

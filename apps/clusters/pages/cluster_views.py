@@ -149,7 +149,7 @@ def _pods_on(request: PageRequest, cluster: Cluster, node: str) -> dict[str, Any
     whys = explain_pods(shown, sight=visibility_of(request.principal))
     return {
         "page_obj": paged,
-        "pods": [_told(view, whys) for view in selectors.pod_views(shown, cluster, request.principal)],
+        "pods": [_told(view, whys) for view in selectors.pod_views(shown, cluster, request.principal, whys)],
         "others": others_on(cluster, node, request.principal),
     }
 

@@ -57,10 +57,13 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
     observed = selectors.pod_or_404(request.principal, name, namespace, pod)
     cluster = observed.cluster
     part = request.GET.get("part", "")
+    asks_why = part in {"", "why", "verdict"}
+    why = explain_pod(observed, sight=visibility_of(request.principal)) if asks_why else None
     context: dict[str, Any] = {
         "pod": observed,
         "cluster": cluster,
-        "state": selectors.state_word(observed),
+        "why": why,
+        "state": selectors.state_word(observed, why),
         "stale": not selectors.is_current(cluster),
         # How it ended stays known.
         "over": observed.deleted_at is not None or observed.phase in ("Succeeded", "Failed"),
@@ -68,8 +71,6 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
     }
     if part in {"", "facts"} and observed.node_name and selectors.has_node(cluster, observed.node_name):
         context["node_url"] = nav.link("clusters:node", cluster.name, observed.node_name)
-    if part in {"", "why"}:
-        context["why"] = explain_pod(observed, sight=visibility_of(request.principal))
     if part in {"", "containers"}:
         context["containers"] = container_views(observed)
     if part in {"", "events"}:

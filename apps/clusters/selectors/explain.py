@@ -73,7 +73,7 @@ def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = ""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
 
 
-def sentences_of(clusters: Iterable[Cluster], pods: Iterable[Pod]) -> dict[str, str]:
+def whys_now(clusters: Iterable[Cluster], pods: Iterable[Pod]) -> dict[str, Why]:
     """What the pages say now of pods of these clusters, by uid: of those that are unwell on their nodes, since their
     events, their nodes and their owners may know more than their status did; and of those that may be anything."""
     by_key = {cluster.pk: cluster for cluster in clusters}
@@ -82,7 +82,7 @@ def sentences_of(clusters: Iterable[Cluster], pods: Iterable[Pod]) -> dict[str, 
         for pod in pods
         if is_last_seen(pod, by_key[pod.cluster_id]) or (pod.node_name and pod.health != Health.HEALTHY)
     ]
-    return {uid: why.quoted for uid, why in explain_pods(asked).items()} if asked else {}
+    return explain_pods(asked) if asked else {}
 
 
 def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:

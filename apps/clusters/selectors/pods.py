@@ -1,6 +1,6 @@
 """Pods as a viewer may see them: named, or only their state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from apps.clusters.selectors.fleet import is_last_seen, require_signed_in
 from apps.clusters.selectors.squares import Square, word
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility, visibility_of
+from apps.clusters.why import Why
 from apps.core.access import Principal
 from apps.core.errors import Missing
 from apps.core.pages import nav
@@ -53,6 +54,8 @@ class Known(NamedTuple):
 
 # Of one that may be anything, since its cluster can't be asked.
 UNREACHABLE = Known(Health.UNKNOWN.value, "Unreachable", ready=False)
+# The same of one whose node does not answer. Its own status, which the node's kubelet writes, says nothing of that.
+ON_LOST_NODE = Known(Health.UNKNOWN.value, "NodeLost", ready=False)
 
 
 def pods_of(cluster: Cluster, principal: Principal, *, namespace: str = "", node: str = "") -> QuerySet[Pod]:
@@ -153,16 +156,16 @@ def matching(pods: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod]
     return pods
 
 
-def pod_views(pods: Iterable[Pod], cluster: Cluster, principal: Principal) -> list[PodView]:
-    """Pods as the caller may see them."""
+def pod_views(pods: Iterable[Pod], cluster: Cluster, principal: Principal, whys: Mapping[str, Why]) -> list[PodView]:
+    """Pods as the caller may see them; `whys` by uid, of those that are unwell."""
     sight = visibility_of(principal)
-    return [pod_view(pod, cluster, sight) for pod in pods]
+    return [pod_view(pod, cluster, sight, whys.get(pod.uid)) for pod in pods]
 
 
-def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
+def pod_view(pod: Pod, cluster: Cluster, sight: Visibility, why: Why | None = None) -> PodView:
     """One pod as somebody with `sight` may see it."""
-    known = known_of(pod, cluster)
-    state = UNREACHABLE.health if known is UNREACHABLE else state_word(pod)
+    known = known_of(pod, cluster, why)
+    state = UNREACHABLE.health if known is UNREACHABLE else state_word(pod, why)
     if not sight.allows(pod.project):
         return PodView(ANONYMOUS, state, known.health, known.reason, node_name=pod.node_name)
     return PodView(
@@ -178,11 +181,19 @@ def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
     )
 
 
-def known_of(pod: Pod, cluster: Cluster) -> Known:
-    """How a pod is now, as far as that is known: the same on pages and in REST."""
-    return UNREACHABLE if is_last_seen(pod, cluster) else Known(pod.health, pod.reason, pod.ready)
+def known_of(pod: Pod, cluster: Cluster, why: Why | None = None) -> Known:
+    """How a pod is now, as far as that is known: the same on pages and in REST. `why` it is unwell, where it is."""
+    if is_last_seen(pod, cluster):
+        return UNREACHABLE
+    return ON_LOST_NODE if _is_lost(pod, why) else Known(pod.health, pod.reason, pod.ready)
 
 
-def state_word(pod: Pod) -> str:
-    """The one word for a pod."""
-    return "Deleted" if pod.deleted_at is not None else word(pod.reason, pod.health)
+def state_word(pod: Pod, why: Why | None = None) -> str:
+    """The one word for a pod. `why` it is unwell, where it is."""
+    if pod.deleted_at is not None:
+        return "Deleted"
+    return ON_LOST_NODE.reason if _is_lost(pod, why) else word(pod.reason, pod.health)
+
+
+def _is_lost(pod: Pod, why: Why | None) -> bool:
+    return why is not None and why.state == ON_LOST_NODE.reason and pod.phase not in ENDED

@@ -181,11 +181,13 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     target = pod.condition("DisruptionTarget")
     if target is not None and target.status == "True":
         evidence.append(Evidence("DisruptionTarget", said(f"{target.reason}: {target.message}", 400), target.at))
-    node = cluster.node(pod.node) if pod.node else None
+    node, state = cluster.node(pod.node) if pod.node else None, "Terminating"
     if node is not None and not node.ready:
+        state = "NodeLost"
         sentence = f"Being deleted, but node {node.name} {_silent(node, now)}, so nothing confirms that it has ended."
         step = "It goes when the node comes back or is removed from the cluster."
     elif pod.reason == "NodeLost":
+        state = "NodeLost"
         sentence = f"Being deleted, but node {pod.node} stopped answering, so nothing confirms that it has ended."
         step = "It goes when the node comes back or is removed from the cluster."
     elif pod.finalizers and long:
@@ -199,4 +201,4 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     if why is not None:
         # The cause from outside explains more than the deletion does.
         return Why(why.state, f"{why.sentence} {sentence}", tuple(evidence), step or why.next_step, at=since)
-    return Why("Terminating", sentence, tuple(evidence), step, at=since)
+    return Why(state, sentence, tuple(evidence), step, at=since)

@@ -296,10 +296,10 @@ class ReplicaSerializer(serializers.ModelSerializer[Pod]):
         )  # fmt: skip
 
     def to_representation(self, instance: Pod) -> dict[str, Any]:
-        """In the words of its page; the context has the `clusters` by their keys, and what is `told` of pods by uid."""
-        shown = super().to_representation(instance)
-        known = known_of(instance, self.context["clusters"][instance.cluster_id])
-        return {**shown, **known._asdict(), "message": self.context["told"].get(instance.uid, instance.message)}
+        """In the words of its page; the context has the `clusters` by their keys, and the `whys` of pods by uid."""
+        shown, why = super().to_representation(instance), self.context["whys"].get(instance.uid)
+        known = known_of(instance, self.context["clusters"][instance.cluster_id], why)
+        return {**shown, **known._asdict(), "message": why.quoted if why else instance.message}
 
     def get_revision(self, pod: Pod) -> int:
         """The number of the revision that it serves."""
