@@ -186,6 +186,20 @@ class FakeApi:
 
         asyncio.run_coroutine_threadsafe(swap(), self._loop).result(5)
 
+    def hang_up(self, context: ssl.SSLContext | None, *, hears: bool) -> None:
+        """Close each new connection on the same port: at once, or when something of the client was heard."""
+
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if hears:
+                await reader.read(1)
+            writer.close()
+
+        async def swap() -> None:
+            await self._site.stop()
+            self._hanging_up = await asyncio.start_server(close, "127.0.0.1", self.port, ssl=context)
+
+        asyncio.run_coroutine_threadsafe(swap(), self._loop).result(5)
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -9,6 +9,9 @@ from apps.clusters.kube import trust
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Unreachable
 
+# A server that hangs up: within the handshake one library calls that an error of TLS, the other one a reset connection.
+_HUNG_UP = (ssl.SSLEOFError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
 
 def unreachable(error: Exception, connection: Connection) -> Unreachable:
     """The Unreachable that tells people why a call by this connection failed."""
@@ -18,7 +21,7 @@ def unreachable(error: Exception, connection: Connection) -> Unreachable:
 
 def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable | None:
     # aiohttp's errors are of these classes, too, but only those that they wrap know what OpenSSL has found out.
-    failures = [error for error in causes if isinstance(error, ssl.SSLError)]
+    failures = [error for error in causes if isinstance(error, ssl.SSLError) and not isinstance(error, _HUNG_UP)]
     failure = next((error for error in failures if getattr(error, "reason", None)), next(iter(failures), None))
     if failure is None:
         return None
@@ -42,8 +45,16 @@ def _by_socket(error: Exception, causes: list[BaseException], connection: Connec
         return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
     if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
         return Unreachable(0, "Timeout", "The API server did not answer in time.")
+    hung_up = any(isinstance(cause, _HUNG_UP) for cause in causes)
     if trust.expired_since(connection):
-        return _refused(connection, "it closed the connection")
+        return _refused(connection, "it closed the connection" if hung_up else "the connection failed")
+    if hung_up:
+        asked = f"{trust.asked_name(connection)}, port {connection.port},"
+        message = (
+            f"Flotilla asks {asked} and the server there closes the connection before it has answered. Is an API "
+            "server there, and does it take https on this port?"
+        )
+        return Unreachable(0, "ConnectionClosed", message)
     return Unreachable(0, "ConnectionFailed", f"The connection failed ({type(error).__name__}).")
 
 

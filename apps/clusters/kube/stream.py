@@ -236,6 +236,8 @@ class StreamClient:
                     raise self._opinions.judge(method, about, error)
                 self._opinions.accepted(method, about)
                 yield response
+        except aiohttp.ServerDisconnectedError as error:
+            raise unreachable(ConnectionResetError(), self._connection) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(error, self._connection) from error
 

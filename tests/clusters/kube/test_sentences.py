@@ -57,6 +57,14 @@ def answers(status: int, body: bytes, content_type: str = "text/html") -> Callab
     return stage
 
 
+def hangs_up(*, tls: bool, hears: bool) -> Callable[[FakeApi], bytes]:
+    def stage(api: FakeApi) -> bytes:
+        api.hang_up(server_context(api.ca, api.key) if tls else None, hears=hears)
+        return api.ca
+
+    return stage
+
+
 def takes_certificates_of_another_only(api: FakeApi) -> bytes:
     context = server_context(api.ca, api.key)
     context.load_verify_locations(cadata=certificate(called="theirs")[0].decode())
@@ -115,6 +123,19 @@ CASES = {
         r"Flotilla asks the registered address, port \d+, by TLS, but the server there answers in plain text, as HTTP "
         r"does\. Register the cluster by the port of its API server that takes https\.",
     ),
+    **{
+        f"it hangs up {when}": Case(
+            hangs_up(tls=tls, hears=hears),
+            "ConnectionClosed",
+            r"Flotilla asks the registered address, port \d+, and the server there closes the connection before it has "
+            r"answered\. Is an API server there, and does it take https on this port\?",
+        )
+        for when, tls, hears in (
+            ("at once", False, False),
+            ("in the handshake", False, True),
+            ("when it is asked", True, True),
+        )
+    },
     "a proxy's page": Case(
         answers(200, b"<html>Please log in</html>"),
         "NotTheApiServer",
