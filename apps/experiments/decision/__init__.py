@@ -7,6 +7,7 @@ the run is, and `retries` whether it is tried again.
 from apps.experiments.decision.attempts import Act, Decision, Facts, decide
 from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
 from apps.experiments.decision.facts import AttemptFacts, RunFacts
+from apps.experiments.decision.nodekinds import NodeKind, kind_of_node
 from apps.experiments.decision.runs import Standing, standing
 from apps.experiments.decision.sight import (
     FAILING,
@@ -35,6 +36,7 @@ __all__ = [
     "Decision",
     "Facts",
     "JobSeen",
+    "NodeKind",
     "Object",
     "PodSeen",
     "RunFacts",
@@ -43,6 +45,7 @@ __all__ = [
     "decide",
     "index_of",
     "is_being_made",
+    "kind_of_node",
     "node_of",
     "remembered",
     "see",

@@ -17,6 +17,7 @@ from apps.clusters.why.result import said, stop
 from apps.clusters.why.runtime import no_sandbox
 from apps.core.text.numbers import whole
 from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS
+from apps.experiments.decision.nodekinds import UNKNOWN, NodeKind
 from apps.experiments.specs import CONTAINER
 from apps.experiments.specs.code import STEP
 from apps.experiments.specs.trainer import CONTAINER as TRAINER_CONTAINER
@@ -71,6 +72,8 @@ class PodSeen:
     """The image as its node pulled it, with its digest."""
     commit: str = ""
     """The commit of the code that was fetched for it."""
+    node_kind: NodeKind = UNKNOWN
+    """The machine that it was on, which may be gone with its node."""
     created_at: datetime | None = None
     scheduled_at: datetime | None = None
     """When it got its node: so long its start is waited for, not since it was made."""
@@ -106,6 +109,7 @@ class PodSeen:
             "log": self.logged,
             "image_id": self.image_id,
             "commit": self.commit,
+            "node_kind": self.node_kind.to_json(),
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
         }
@@ -164,13 +168,14 @@ def see(
     known: Iterable[PodSeen] = (),
     unmade: Mapping[str, str] | None = None,
     owners: Container[str] = (),
+    kinds: Mapping[str, NodeKind] | None = None,
 ) -> JobSeen:
     """The Job and its pods as `decide` wants them.
 
     `warnings` explain a Job that has no pod, `silent` has the reasons of nodes that are not ready, `known` the pods
     that were seen before: one that is deleted tells only once how it ended. `unmade` has by a pod's name why its
     sandbox could not be made, in Kubernetes' words, where that is the last that was heard of it. `owners` are the uids
-    of what owns its pods beside it.
+    of what owns its pods beside it, `kinds` are those of the nodes that are known.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
     true = {
@@ -185,9 +190,7 @@ def see(
     seen = [_without_sandbox(_see_pod(pod, silent or {}), unmade or {}) for pod in pods if _owned(pod, uid, owners)]
     remembered_pods = {pod.name: pod for pod in known}
     names = {pod.name for pod in seen}
-    seen = [
-        replace(pod, logged=remembered_pods[pod.name].logged) if pod.name in remembered_pods else pod for pod in seen
-    ]
+    seen = [_with_memory(pod, remembered_pods.get(pod.name), kinds or {}) for pod in seen]
     seen += [_gone(pod) for name, pod in remembered_pods.items() if name not in names]
     alone = warnings and not seen
     return JobSeen(
@@ -203,6 +206,12 @@ def see(
         ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
         pods=tuple(sorted(seen, key=_order)),
     )
+
+
+def _with_memory(pod: PodSeen, before: PodSeen | None, kinds: Mapping[str, NodeKind]) -> PodSeen:
+    """A pod with what it does not tell itself. Its node may be gone by now, but not what it was."""
+    kind = kinds.get(pod.node) or (before.node_kind if before is not None else pod.node_kind)
+    return replace(pod, node_kind=kind, logged=before is not None and before.logged)
 
 
 def _of_job(condition: Object) -> str:
@@ -338,6 +347,7 @@ def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
             logged=bool(row.get("log")),
             image_id=str(row.get("image_id") or ""),
             commit=str(row.get("commit") or ""),
+            node_kind=NodeKind.from_json(row.get("node_kind")),
             started_at=moment(row.get("started_at")),
             ended_at=moment(row.get("ended_at")),
         )

@@ -1,15 +1,18 @@
-"""The code and the image that a run was made of, and its checkpoints, as its page tells them: as asked for, as got."""
+"""The code, the image and the machine that a run was made of, and its checkpoints, as its page tells them: as asked
+for, as got."""
 
 from collections.abc import Iterable
 
 from apps.clusters.podoptions.words import Row
+from apps.experiments.decision import NodeKind
 from apps.experiments.manifests.checkpoints import claim_name
 from apps.experiments.models import Attempt, Run
 from apps.experiments.specs.code import Code
 
 
 def made_of(run: Run, attempts: Iterable[Attempt]) -> list[Row]:
-    """The repository, the commit, and the image with its digest, a line for each that differs between pods."""
+    """The repository, the commit, the image with its digest and the kind of node, a line for each that differs between
+    pods."""
     pods = [pod for attempt in attempts for pod in attempt.pods]
     code = Code(**run.spec["git"]) if run.spec.get("git") else None
     asked = [] if code is None else [code.url, "" if code.ref == "HEAD" else code.ref, code.folder]
@@ -18,6 +21,7 @@ def made_of(run: Run, attempts: Iterable[Attempt]) -> list[Row]:
         Row("Commit", _distinct(pod.get("commit") for pod in pods)),
         Row("Checkpoints", _kept(run)),
         Row("Image as pulled", _distinct(pod.get("image_id") for pod in pods)),
+        Row("Node kind", _distinct(NodeKind.from_json(pod.get("node_kind")).text for pod in pods)),
     ]
     return [row for row in rows if row.lines]
 

@@ -18,10 +18,12 @@ from apps.experiments import manifests
 from apps.experiments.decision import (
     NO_SANDBOX,
     JobSeen,
+    NodeKind,
     Object,
     PodSeen,
     index_of,
     is_being_made,
+    kind_of_node,
     node_of,
     remembered,
     see,
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 LOG_LINES = 200
 LOG_BYTES = 64 * 1024
-_nodes = FindAll(Node, "cluster", "name__in", only=("name", "ready", "reason"))
+_nodes = FindAll(Node, "cluster", "name__in", only=("name", "ready", "reason", "labels"))
 
 
 def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
@@ -52,7 +54,8 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
     refusals = [] if pods else _refusals(attempt)
     known, unmade = remembered(attempt.pods), _unmade(attempt, pods)
     owners = owners_of(pods, attempt.job_name) if job.get("kind") == TRAIN_JOB else set()
-    sight = see(as_job(job), pods, refusals, _silent(attempt, pods), known, unmade, owners)
+    silent, kinds = _nodes_of(attempt, pods)
+    sight = see(as_job(job), pods, refusals, silent, known, unmade, owners, kinds)
     if sight.outcome == "Failed" and sight.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
         return replace(sight, pods=watched(attempt) or sight.pods)
@@ -62,10 +65,11 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
 def watched(attempt: Attempt) -> tuple[PodSeen, ...]:
     """The attempt's pods as the watcher saw them last, with what the attempt knows of them beside it."""
     known = {pod.name: pod for pod in remembered(attempt.pods)}
-    return tuple(
-        replace(pod, image_id=known[pod.name].image_id, commit=known[pod.name].commit) if pod.name in known else pod
-        for pod in _watched(attempt)
-    )
+    return tuple(_completed(pod, known[pod.name]) if pod.name in known else pod for pod in _watched(attempt))
+
+
+def _completed(pod: PodSeen, known: PodSeen) -> PodSeen:
+    return replace(pod, image_id=known.image_id, commit=known.commit, node_kind=known.node_kind)
 
 
 def _watched(attempt: Attempt) -> Iterator[PodSeen]:
@@ -104,12 +108,12 @@ def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
     return job if manifests.is_ours(job, run.pk, run.uid) else None
 
 
-def _silent(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
-    """The nodes of the pods which, as last observed, are not ready, with the reasons."""
-    nodes = {node_of(pod) for pod in pods} - {""}
-    if not nodes:
-        return {}
-    return {node.name: node.reason for node in _nodes(attempt.cluster_id, list(nodes)) if not node.ready}
+def _nodes_of(attempt: Attempt, pods: Sequence[Object]) -> tuple[dict[str, str], dict[str, NodeKind]]:
+    """The nodes of the pods as last observed: those that are not ready, with the reasons, and the kinds of all."""
+    names = {node_of(pod) for pod in pods} - {""}
+    nodes = _nodes(attempt.cluster_id, list(names)) if names else []
+    silent = {node.name: node.reason for node in nodes if not node.ready}
+    return silent, {node.name: kind_of_node(node.labels) for node in nodes}
 
 
 def _refusals(attempt: Attempt) -> list[str]:

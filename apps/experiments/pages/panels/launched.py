@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from apps.experiments.decision import NodeKind
 from apps.experiments.specs.commands import of_spec
 
 # What is told otherwise, or of no run alone.
@@ -22,6 +23,7 @@ def launched_lines(spec: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], c
         "commit": _distinct(pod.get("commit") for pod in seen),
         "cluster": cluster,
         "nodes": _distinct(pod.get("node") for pod in seen),
+        "node kind": _distinct(NodeKind.from_json(pod.get("node_kind")).text for pod in seen),
         **{key: str(value) for key, value in (spec.get("resources") or {}).items()},
         **{f"env {name}": str(value) for name, value in sorted((spec.get("env") or {}).items())},
         **{
