@@ -52,6 +52,8 @@ REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")
 MODEL_SERVER_IMAGE = env.str("FLOTILLA_MODEL_SERVER_IMAGE", "flotilla-model-server:2")
 # Fetches the code of runs that name a git repository: a shell and git.
 GIT_IMAGE = env.str("FLOTILLA_GIT_IMAGE", "alpine/git:2.47.2")
+# Whether the commands of runs tell what is installed where they run before they begin.
+LIST_PACKAGES = env.bool("FLOTILLA_LIST_PACKAGES", True)
 # Where Flotilla itself is installed, where that is a cluster: no project's objects may live there.
 NAMESPACE = env.str("FLOTILLA_NAMESPACE", "")
 

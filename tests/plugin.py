@@ -57,6 +57,8 @@ class Services:
             "FLOTILLA_DATA_DIR": str(self.directory / "data"),
             "FLOTILLA_PUBLIC_URL": "http://testserver",
             "FLOTILLA_ALLOWED_HOSTS": "testserver,127.0.0.1,localhost",
+            # Only what asks for it: it is a Python more for each run that begins.
+            "FLOTILLA_LIST_PACKAGES": "false",
         }
 
     def share(self) -> dict[str, str]:

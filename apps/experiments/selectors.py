@@ -34,6 +34,7 @@ from apps.experiments.models import (
     Param,
     RegisteredModel,
     Run,
+    RunPackages,
     RunTally,
     Tag,
 )
@@ -141,6 +142,7 @@ def as_launched(runs: Iterable[Run]) -> list[Run]:
         }
         for name, value in names.items():
             setattr(run, name, value)
+        Run._meta.get_field("packages").set_cached_value(run, None)
     return launched
 
 
@@ -217,8 +219,14 @@ def attempts_of(target: Run) -> list[Attempt]:
 
 
 def with_attempts(queryset: QuerySet[Run]) -> QuerySet[Run]:
-    """The same runs with their attempts by number, kept logs included: one more query."""
-    return queryset.prefetch_related(Prefetch("attempts", Attempt.objects.select_related("cluster").order_by("number")))
+    """The same runs with their packages and their attempts by number, kept logs included: one more query."""
+    attempts = Attempt.objects.select_related("cluster").order_by("number")
+    return queryset.select_related("packages").prefetch_related(Prefetch("attempts", attempts))
+
+
+def packages_of(targets: Iterable[Run]) -> dict[int, RunPackages]:
+    """What was installed where each of the runs ran, by the run's primary key, where that is known. One query."""
+    return RunPackages.objects.in_bulk([target.pk for target in targets])
 
 
 def newest_attempts(targets: Iterable[Run]) -> dict[int, Attempt]:

@@ -47,7 +47,7 @@ def launch(principal: Principal, experiment: Experiment, *command: str, image: s
 def test_a_run_that_trains_and_logs_by_its_own_token(
     principal: Principal, experiment: Experiment, web_server: str, settings: Any
 ) -> None:
-    settings.PUBLIC_URL = web_server
+    settings.PUBLIC_URL, settings.LIST_PACKAGES = web_server, True
     run = launch(principal, experiment, "python", "-c", TRAIN, image="python:3.11")
     assert run.state == RunState.PENDING
     follow(run, *SETTLED)
@@ -56,7 +56,8 @@ def test_a_run_that_trains_and_logs_by_its_own_token(
     assert last(run).pods[0]["name"].startswith(f"run-{run.pk}-1-") and last(run).nodes
     assert run.started_at is not None and run.ended_at is not None and run.ended_at >= run.started_at
     assert {metric.key: metric.value for metric in run.latest_metrics.all()}["loss"] == pytest.approx(1 / 3)
-    assert run.artifacts.get().path == "note.txt"
+    assert {file.path for file in run.artifacts.all()} == {"note.txt", "environment/requirements.txt"}
+    assert run.packages.whole and {"python", "mlflow-skinny"} <= set(run.packages.versions)
     token = ApiToken.objects.get(run_uid=run.uid)
     assert token.revoked_at is not None
     history = [row.to_state for row in transitions.transitions_of(run)]

@@ -10,7 +10,7 @@ from apps.core.api.serializers import Strict
 from apps.core.api.shown import Shown
 from apps.experiments.api.places import PlacingSerializer, RunPlacingSerializer
 from apps.experiments.mlflow.render import number
-from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run
+from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run, RunPackages
 from apps.experiments.selectors import Logged, logged_by
 
 _NUMBER = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
@@ -69,6 +69,11 @@ class AttemptPodSerializer(serializers.Serializer[Any]):
         allow_blank=True, default="", help_text="The image as its node pulled it, with its digest."
     )
     commit = serializers.CharField(allow_blank=True, default="", help_text="That was fetched, where git is asked for.")
+    node_kind = serializers.DictField(
+        child=serializers.CharField(),
+        default=dict,
+        help_text="As the node's labels tell it: instance_type, gpu, arch; without what they don't.",
+    )
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
 
@@ -152,13 +157,34 @@ def shown_runs(runs: Sequence[Run], serializer: type[RunSerializer] = RunSeriali
     return list(shown)
 
 
-class RunDetailSerializer(RunSerializer):
-    """A run with its latest values and its attempts."""
+class PackagesSerializer(serializers.ModelSerializer[RunPackages]):
+    """The Python packages of a run."""
 
+    path = serializers.CharField(
+        help_text="Of the list among the run's files; or a model that it logged, and the list."
+    )
+    whole = serializers.BooleanField(help_text="Whether it lists all that was installed, not only what a model needs.")
+    versions = serializers.DictField(child=serializers.CharField(), help_text='By name; "python" is the interpreter.')
+
+    class Meta:
+        model = RunPackages
+        fields = ("path", "whole", "versions")
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with its latest values, its packages and its attempts."""
+
+    packages = serializers.SerializerMethodField()
     attempts = AttemptSerializer(many=True)
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "attempts")  # type: ignore[assignment]
+        fields = (*RunSerializer.Meta.fields, "packages", "attempts")  # type: ignore[assignment]
+
+    @extend_schema_field(PackagesSerializer(allow_null=True))
+    def get_packages(self, run: Run) -> dict[str, Any] | None:
+        """What was installed where it ran; null where no list of it came."""
+        packages = getattr(run, "packages", None)
+        return None if packages is None else dict(PackagesSerializer(packages).data)
 
 
 class LaunchedSerializer(serializers.Serializer[Any]):

@@ -22,9 +22,10 @@ from django.utils import timezone
 from apps.core.database import connections
 from apps.core.database.rows import put
 from apps.core.errors import Conflict, Invalid, Missing
-from apps.experiments.files import stores
+from apps.experiments.files import packages, stores
 from apps.experiments.files.stores import StoreUnavailable
 from apps.experiments.models import Artifact, DiscardedFile, LoggedModel, Run
+from apps.experiments.specs.packages import MOST_BYTES, is_list
 
 CHUNK = 1024 * 1024
 # Longer than any upload takes.
@@ -123,7 +124,7 @@ def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = No
     DiscardedFile.objects.create(key=key, due_at=timezone.now() + UPLOAD_TIME)
     # The client sends as slowly as it likes.
     connections.let_go()
-    coming = _Coming(body, limit)
+    coming = _Coming(body, limit, copies=MOST_BYTES if is_list(name) else 0)
     try:
         stores.current().put(key, coming.chunks())
         return _named(owner, name, key, coming)
@@ -135,10 +136,12 @@ def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = No
 class _Coming:
     """What is being uploaded: its size and its SHA-256 are known when all of it was read."""
 
-    def __init__(self, body: Readable, limit: int) -> None:
-        self._body, self._limit = body, limit
+    def __init__(self, body: Readable, limit: int, *, copies: int = 0) -> None:
+        self._body, self._limit, self._copies = body, limit, copies
         self._sha256 = hashlib.sha256()
         self.size = 0
+        self.head = b""
+        """The first bytes, as many as are to be copied."""
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, as they come. Raises Invalid for too many."""
@@ -147,6 +150,7 @@ class _Coming:
             if self.size > self._limit:
                 raise Invalid(f"The artifact is larger than {self._limit} bytes.", field="body")
             self._sha256.update(chunk)
+            self.head += chunk[: self._copies - len(self.head)]
             yield chunk
 
     @property
@@ -168,6 +172,8 @@ def _named(owner: Owner, name: str, key: str, coming: _Coming) -> Artifact:
     if not created:
         _discard([row.key])
         put(row, **columns)
+    if coming.head:
+        packages.keep(owner, name, coming.head)
     return row
 
 

@@ -1,6 +1,7 @@
 """A run's spec → its Kubernetes objects. Pure; names are a function of the row, so that a repeat meets itself."""
 
 import math
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from apps.clusters.why.holds import QUEUE
 from apps.experiments.manifests.checkpoints import mounted, volume_of
 from apps.experiments.manifests.code import CODE_VOLUME, MOUNTED, code_step
 from apps.experiments.manifests.files import file_mounts, file_steps, file_volumes
+from apps.experiments.manifests.packages import telling
 from apps.experiments.manifests.workers import meeting_variables
 from apps.experiments.specs import CONTAINER, RunSpec
 from apps.experiments.specs.commands import by_shell
@@ -80,13 +82,14 @@ def run_job(
     number: int = 1,
     name: str = "",
     time_left: timedelta | None = None,
+    lists_packages: bool = False,
 ) -> dict[str, Any]:
     """The Job of one attempt, which retries nothing itself: Flotilla makes another attempt, and says why.
 
     A pod that is disrupted (preempted, evicted, its node lost) fails the Job with a reason that stays when the pod is
     gone. `git_image` has the step that fetches code, `files_image` those that bring inputs and keep outputs; `name`
     where the attempt's row has another one than today's code would give it; `time_left` is what earlier attempts have
-    left of the run's deadline, by default all of it.
+    left of the run's deadline, by default all of it; `lists_packages` lets its command tell them first.
     """
     labels = run_labels(project, run_pk, attempt=number)
     name = name or job_name(run_pk, number)
@@ -95,7 +98,7 @@ def run_job(
     template = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
-            [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri, met)],
+            [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri, met, telling if lists_packages else list)],
             labels={key: value for key, value in labels.items() if key.startswith("flotilla.dev/")},
             options=spec.pod,
             restart_policy="Never",
@@ -105,15 +108,11 @@ def run_job(
         )
         | ({"subdomain": name} if met else {}),
     }
+    marks = labels | ({QUEUE: spec.queue} if spec.queue else {})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": namespace_name,
-            "labels": labels | ({QUEUE: spec.queue} if spec.queue else {}),
-            "annotations": {RUN_UID: run_uid},
-        },
+        "metadata": {"name": name, "namespace": namespace_name, "labels": marks, "annotations": {RUN_UID: run_uid}},
         "spec": _job_spec(spec, time_left) | {"template": template},
     }
 
@@ -138,7 +137,13 @@ def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
 
 
 def _container(
-    run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str, met: list[dict[str, Any]]
+    run_pk: int,
+    run_uid: str,
+    experiment_pk: int,
+    spec: RunSpec,
+    tracking_uri: str,
+    met: list[dict[str, Any]],
+    tell: Callable[[Sequence[str]], list[str]],
 ) -> dict[str, Any]:
     server, own_id, token = _access(run_pk, run_uid, tracking_uri)
     amounts = _amounts(spec)
@@ -169,9 +174,9 @@ def _container(
         container["volumeMounts"] = [*container.get("volumeMounts", ()), *mounts]
         container["env"] = [*variables, *container["env"]]
     if spec.command_line:
-        container["command"] = by_shell(spec.command_line)
+        container["command"] = tell(by_shell(spec.command_line))
     if spec.command:
-        container["command"] = list(spec.command)
+        container["command"] = tell(spec.command)
     if spec.args:
         container["args"] = list(spec.args)
     return container

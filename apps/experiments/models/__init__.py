@@ -18,6 +18,7 @@ from apps.experiments.models.imports import Imported
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.models.kept import KeptObject
 from apps.experiments.models.measured import ModelMetric, ModelOutput
+from apps.experiments.models.packages import RunPackages
 from apps.experiments.models.points import KEY_LENGTH, MetricPoint, PackedPoints
 from apps.experiments.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from apps.experiments.models.tallies import RunTally
@@ -54,6 +55,7 @@ __all__ = [
     "Purge",
     "RegisteredModel",
     "Run",
+    "RunPackages",
     "RunTally",
     "Tag",
     "Trace",

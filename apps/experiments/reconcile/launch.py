@@ -80,6 +80,7 @@ def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:
         tracking_uri=settings.PUBLIC_URL,
         git_image=settings.GIT_IMAGE,
         files_image=settings.MODEL_SERVER_IMAGE,
+        lists_packages=settings.LIST_PACKAGES,
         number=attempt.number,
         name=attempt.job_name,
         time_left=deadline - now if deadline is not None else None,

@@ -330,6 +330,7 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> list[dict[
         tracking_uri=settings.PUBLIC_URL,
         git_image=settings.GIT_IMAGE,
         files_image=settings.MODEL_SERVER_IMAGE,
+        lists_packages=settings.LIST_PACKAGES,
     )
     made = [run_namespace(project.name, namespace_name), train_job(job, spec) if spec.trainer else job]
     claim = checkpoints_claim(job, 0, project.name, spec)

@@ -20,7 +20,17 @@ from apps.core.models import Transition
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
-from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run, Tag
+from apps.experiments.models import (
+    Attempt,
+    DatasetInput,
+    Experiment,
+    LatestMetric,
+    LoggedModel,
+    ModelVersion,
+    Run,
+    RunPackages,
+    Tag,
+)
 from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
 from apps.experiments.pages.panels.keys import prominence
@@ -216,6 +226,11 @@ class RunBoard:
     def datasets(self) -> list[DatasetInput]:
         """The datasets that it was given."""
         return list(self.run.dataset_inputs.select_related("dataset").defer("dataset__schema", "dataset__profile")[:20])
+
+    @cached_property
+    def packages(self) -> RunPackages | None:
+        """What was installed where it ran, where that is known."""
+        return selectors.packages_of([self.run]).get(self.run.pk)
 
     @cached_property
     def tags(self) -> list[Any]:

@@ -1,8 +1,9 @@
 """Several runs beside each other: what they were given, what they measured, and charts over all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +16,7 @@ from apps.experiments.models import Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.colours import colour_of
 from apps.experiments.pages.panels.keys import Kind, keys_in, prominence
-from apps.experiments.pages.panels.launched import launched_lines
+from apps.experiments.pages.panels.launched import given_lines, launched_lines_of, package_lines
 from apps.experiments.pages.panels.table import unique_names
 from apps.experiments.selectors import Logged
 from apps.experiments.states import SETTLED
@@ -60,12 +61,15 @@ class Line:
 
     key: str
     values: list[Any]
+    among: Sequence[bool] | None = None
+    """Which of the runs could have it: all of them unless it is given."""
 
     @property
     def differs(self) -> bool:
         """Whether the runs have more than one value, or only some of them any."""
+        compared = self.values if self.among is None else compress(self.values, self.among)
         # NaN differs from itself.
-        return len({repr(value) for value in self.values}) > 1
+        return len({repr(value) for value in compared}) > 1
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class Comparison:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Metrics, params and tags, side by side, and how the runs were launched."""
+        """Metrics, params and tags, side by side, and what the runs were made of."""
         shown = []
         for kind in SHOWN:
             keys = keys_in(self.logged.values(), kind)
@@ -163,22 +167,20 @@ class Comparison:
             lines = every if self.shows_all else [line for line in every if line.differs]
             if every:
                 shown.append(Group(kind, lines, len(every) - len(lines)))
-        return [*shown, *self._launched()]
+        return [*shown, *self._more()]
 
-    def _launched(self) -> list[Group]:
-        """How those that Flotilla launched were: what was asked for, the image as it was pulled, commit and nodes."""
-        lasts = selectors.newest_attempts(run for run in self.runs if run.spec)
-        told = [
-            launched_lines(
-                run.spec, lasts[run.pk].pods if run.pk in lasts else (), run.cluster.name if run.cluster else ""
-            )
-            for run in self.runs
-        ]
-        every = [
-            Line(key, [lines.get(key) for lines in told]) for key in dict.fromkeys(key for one in told for key in one)
-        ]
-        lines = every if self.shows_all else [line for line in every if line.differs]
-        return [Group("launch", lines, len(every) - len(lines))] if every else []
+    def _more(self) -> list[Group]:
+        """What they were given, how those that Flotilla launched were (what was asked for, the image as it was pulled,
+        commit and nodes), and what was installed there."""
+        packages = package_lines(self.runs)
+        every = {
+            "datasets": _lines(given_lines(self.runs)),
+            "launch": _lines(launched_lines_of(self.runs)),
+            # Of a run whose packages nobody knows they do not differ.
+            "packages": _lines(packages, among=[bool(versions) for versions in packages]),
+        }
+        shown = {kind: [line for line in lines if self.shows_all or line.differs] for kind, lines in every.items()}
+        return [Group(kind, shown[kind], len(lines) - len(shown[kind])) for kind, lines in every.items() if lines]
 
     def _line(self, kind: str, key: str) -> Line:
         return Line(key, [getattr(self.logged[run.pk], kind).get(key) for run in self.runs])
@@ -303,6 +305,11 @@ class Comparison:
             return charts.scatter_chart(names, colours, sides[0], sides[1])
         drawn = [(self.names[run.pk], colour_of(run.pk), points) for run, points in self.curves]
         return charts.overlaid_chart(self.metric, drawn, over_time=self.over_time, log_y=self.is_log) if drawn else None
+
+
+def _lines(told: Sequence[Mapping[str, str]], among: Sequence[bool] | None = None) -> list[Line]:
+    keys = dict.fromkeys(key for one in told for key in one)
+    return [Line(key, [lines.get(key) for lines in told], among) for key in keys]
 
 
 def _order(kind: str, key: str) -> tuple[Any, ...]:

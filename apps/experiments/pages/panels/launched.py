@@ -1,13 +1,41 @@
-"""How runs were launched, as lines that can be laid side by side: what was asked for, and what came of it. Pure."""
+"""What runs were made of, as lines that can be laid side by side: how they were launched, what was asked for and what
+came of it, what they were given, and what was installed where they ran."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from apps.experiments import selectors
 from apps.experiments.decision import NodeKind
+from apps.experiments.models import CONTEXT, DatasetInput, Run
 from apps.experiments.specs.commands import of_spec
 
 # What is told otherwise, or of no run alone.
 _TOLD = ("image", "command_line", "command", "args", "env", "resources", "git", "params", "secret_env")
+
+
+def launched_lines_of(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The lines of each of the runs; none of one that Flotilla did not launch. One query."""
+    lasts = selectors.newest_attempts(run for run in runs if run.spec)
+    return [
+        launched_lines(run.spec, lasts[run.pk].pods if run.pk in lasts else (), run.cluster.name if run.cluster else "")
+        for run in runs
+    ]
+
+
+def given_lines(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The digests of the datasets that each of the runs was given, by their names and what they were for. One query."""
+    digests: dict[int, dict[str, list[str]]] = {run.pk: {} for run in runs}
+    uses = DatasetInput.objects.filter(run__in=digests)
+    for pk, name, digest, tags in uses.values_list("run_id", "dataset__name", "dataset__digest", "tags"):
+        context = tags.get(CONTEXT)
+        digests[pk].setdefault(f"{name} ({context})" if context else name, []).append(digest)
+    return [{name: _distinct(each) for name, each in digests[run.pk].items()} for run in runs]
+
+
+def package_lines(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The versions of the packages of each of the runs, where a list of them came. One query."""
+    known = selectors.packages_of(runs)
+    return [known[run.pk].versions if run.pk in known else {} for run in runs]
 
 
 def launched_lines(spec: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], cluster: str) -> dict[str, str]:
