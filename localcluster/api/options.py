@@ -128,6 +128,9 @@ def check_list(request: Request, *, watches: bool) -> None:
     """Refuse what ListOptions forbid (ValidateListOptions in k8s.io/apimachinery). Raises StatusError 400 and 422."""
     match = word(request, "resourceVersionMatch", ("", "Exact", "NotOlderThan"), kind="ListOptions")
     version, initial = request.query("resourceVersion"), request.flag("sendInitialEvents")
+    # A list is not changed by them, and refused all the same where they are not what they have to be.
+    request.number("timeoutSeconds")
+    request.flag("allowWatchBookmarks")
     number = whole(version or "0")
     if number is None or number < 0:
         raise bad_request(f'Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax')
