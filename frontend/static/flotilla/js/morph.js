@@ -1,5 +1,5 @@
 // Brings a fetched fragment into the page by changing only what differs. Scroll, focus, open details, typed text
-// and charts stay as they are, because their nodes do. By hand, because no package carries idiomorph by itself; htmx 4
+// and charts stay as they are, because their nodes do. By hand, because no Python package carries idiomorph; htmx 4
 // has such a swap of its own.
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
