@@ -7,9 +7,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.core.models import Project
-from apps.experiments.models import Experiment, RegisteredModel
+from apps.experiments.models import Experiment, LatestMetric, Param, RegisteredModel, Run, Tag
+from apps.experiments.search import RunSearch
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -66,3 +68,33 @@ def test_registered_models_come_by_name_with_their_newest_version(client: Client
     models = client.get(f"{API}/registered-models/search", {"max_results": 10}).json()["registered_models"]
     newest = [(model["name"], [each["version"] for each in model.get("latest_versions", [])]) for model in models]
     assert newest == [("a", ["3"]), ("b", ["2"]), ("empty", [])]
+
+
+def test_as_many_runs_are_counted_as_match_whichever_way_they_are_counted(project: Project) -> None:
+    experiment, other = (Experiment.objects.create(project=project, name=name) for name in ("e", "other"))
+    runs = [factories.run(experiment) for _ in range(6)] + [factories.run(other)]
+    for number, run in enumerate(runs):
+        about = {"run": run, "experiment": run.experiment}
+        LatestMetric.objects.create(
+            **about, key="m", value=float("nan") if number == 5 else number, step=0, timestamp=0
+        )
+        Param.objects.create(**about, key="p", value="x" * 300 if number % 2 else "y")
+        if number:
+            Tag.objects.create(**about, key="t", value="v")
+    Run.objects.filter(pk__in=[runs[3].pk, runs[4].pk]).update(deleted_at=timezone.now())
+
+    def counted(text: str, state: str = "") -> tuple[int, int]:
+        search = RunSearch([experiment.pk], filter_text=text, order_by=[], active=True)
+        if state:
+            search.in_state(state)
+        return search.count(), search.rows.count()
+
+    assert counted("metrics.m >= 1") == (2, 2), "without NaN and the deleted ones"
+    assert counted("metrics.m != 1") == (3, 3)
+    assert counted("params.p = 'y' AND metrics.m < 3") == (2, 2)
+    assert counted(f"params.p = '{'x' * 300}' AND tags.t LIKE 'v%'") == (2, 2)
+    assert counted("tags.t IN ('v', 'w') AND params.p != 'y' AND metrics.m > 0.5") == (1, 1)
+    assert counted("tags.t IS NULL AND params.p = 'y'") == (1, 1)
+    assert counted("params.p = 'y' AND attributes.status = 'RUNNING'") == (0, 0)
+    assert counted("params.p = 'y'", "Running") == (0, 0)
+    assert counted("") == (4, 4)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, CharField, F, FilteredRelation, Q, QuerySet, Value, When
+from django.db.models import Case, CharField, Exists, F, FilteredRelation, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce, Collate, Concat
 
 from apps.core.database import keyset
@@ -36,6 +36,8 @@ _TIMES = {
     "end_time": "ended_at",
     "started_at": "started_at",
 }
+_TABLES: dict[str, Any] = {"metric": LatestMetric, "param": Param, "tag": Tag}
+_ABSENCE = frozenset({"IS NULL", "IS NOT NULL"})
 _OPTIONAL = frozenset({"end_time", "started_at"})
 _NEWEST = Key("shown_start", datetime, descending=True)
 # Letters are sorted by their code points, whatever the database's own collation is.
@@ -67,6 +69,8 @@ class RunSearch:
         for comparison in comparisons:
             rows = rows.filter(self._condition(comparison))
         self.rows: QuerySet[Run] = rows
+        among_all = among is None and active is True and len(self._experiments) == 1
+        self._values = self._by_values(comparisons) if among_all else None
         self._leads, self._alone = near.leads(self._experiments, comparisons), len(comparisons) == 1
         self._orders = parse_orderings(order_by)
 
@@ -74,6 +78,28 @@ class RunSearch:
         """The primary keys of at most `size` runs, and the tokens that lead on and back. Raises Invalid."""
         rows_page = keyset.page(self._parts(), size, token)
         return Page([row["pk"] for row in rows_page.rows], rows_page.previous, rows_page.next)
+
+    def in_state(self, state: str) -> None:
+        """Keep only the runs that are in this state."""
+        self.rows = self.rows.filter(state=state)
+        self._values = None
+
+    def count(self) -> int:
+        """How many runs match."""
+        return (self.rows if self._values is None else self._values).count()
+
+    def _by_values(self, comparisons: Sequence[Comparison]) -> "QuerySet[Any] | None":
+        """The same as values instead of runs, one for each: they are counted out of the index of values, without the
+        runs. Postgres would read all runs of the experiment to leave out the deleted ones, which are few.
+
+        None where there is another condition than for values.
+        """
+        if not comparisons or any(each.kind not in _TABLES or each.op in _ABSENCE for each in comparisons):
+            return None
+        first, *others = (self._having(each) for each in comparisons)
+        for each in others:
+            first = first.filter(run_id__in=each.values("run_id"))
+        return first.filter(~Exists(Run.objects.filter(pk=OuterRef("run_id"), deleted_at__isnull=False)))
 
     def _parts(self) -> list[Part]:
         """One query, or, ordered by a metric first, those with a number, with NaN, and without the metric; by the real
@@ -130,20 +156,27 @@ class RunSearch:
             return _attribute(comparison)
         if comparison.kind == "dataset":
             return self._dataset(comparison)
-        table: Any = {"metric": LatestMetric, "param": Param, "tag": Tag}[comparison.kind]
-        values = table.objects.filter(experiment_id__in=self._experiments, key=comparison.key)
-        if comparison.op in ("IS NULL", "IS NOT NULL"):
-            having = Q(pk__in=values.values("run_id"))
+        if comparison.op in _ABSENCE:
+            having = Q(pk__in=self._logged(comparison).values("run_id"))
             return ~having if comparison.op == "IS NULL" else having
-        if comparison.kind == "metric":
-            if not isinstance(comparison.value, float):
-                raise Invalid(f"Invalid filter: metrics.{comparison.key} is compared with a number.")
-            values = values.filter(conditions.reading("value", comparison.value, comparison))
-        elif not isinstance(comparison.value, str | tuple):
+        return Q(pk__in=self._having(comparison).values("run_id"))
+
+    def _logged(self, comparison: Comparison) -> "QuerySet[Any]":
+        values: QuerySet[Any] = _TABLES[comparison.kind].objects.filter(
+            experiment_id__in=self._experiments, key=comparison.key
+        )
+        return values
+
+    def _having(self, comparison: Comparison) -> "QuerySet[Any]":
+        """The values that fulfil a condition, one a run. Raises Invalid."""
+        values = self._logged(comparison)
+        if comparison.kind != "metric":
+            if isinstance(comparison.value, str | tuple):
+                return near.having(values, comparison)
             raise Invalid(f"Invalid filter: {comparison.kind}s.{comparison.key} is compared with a string in quotes.")
-        else:
-            values = near.having(values, comparison)
-        return Q(pk__in=values.values("run_id"))
+        if not isinstance(comparison.value, float):
+            raise Invalid(f"Invalid filter: metrics.{comparison.key} is compared with a number.")
+        return values.filter(conditions.reading("value", comparison.value, comparison))
 
     def _dataset(self, comparison: Comparison) -> Q:
         """Runs that were given such a dataset. Raises Invalid."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.db.models import QuerySet
-
 from apps.core.errors import Invalid
 from apps.core.pages.asked import PLACE, TEXT, order, words
 from apps.core.pages.numbered import NumberedPage, page_at
@@ -112,7 +110,7 @@ class RunTable(Narrowed):
             return NumberedPage([], 0)
         keys, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
         shown = self._runs(keys.rows)
-        total = search.rows.count() if self.filtered else self.counts["run_count"]
+        total = search.count() if self.filtered else self.counts["run_count"]
         return NumberedPage(shown, total, first, PER_PAGE, keys.previous, keys.next)
 
     @cached_property
@@ -156,8 +154,7 @@ class RunTable(Narrowed):
             active=not self.shows_deleted,
         )
         if self.state and not self.shows_deleted:
-            rows: QuerySet[Run] = search.rows.filter(state=self.state)
-            search.rows = rows
+            search.in_state(self.state)
         return search
 
     def _order(self) -> list[str]:
