@@ -171,6 +171,13 @@ class Fleet:
                 pytest.fail(f"{deployment.health}: {deployment.message} {deployment.observed}\n{self.story()}")
             time.sleep(0.1)
 
+    def until_unseen(self, condition: Callable[[], bool], *, timeout: float = 90) -> None:
+        """Wait for what happens on the cluster while neither watcher nor worker looks."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, self.story()
+            time.sleep(0.1)
+
     def until_healthy(self, deployment: Deployment) -> None:
         self.until(deployment, lambda settled: settled.health == Health.HEALTHY and settled.under_way is None)
         self.look()

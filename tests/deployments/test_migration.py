@@ -32,6 +32,7 @@ YOUNGER = {
         "mirror": "0",
         "traffic": "'{}'",
         "seat": "'{}'",
+        "roll_call": "'{}'",
         "refused": "'{}'",
         "chosen": "'{}'",
     },

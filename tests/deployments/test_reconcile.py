@@ -14,6 +14,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, RefusedOnce, Unreachable
 from apps.clusters.models import Cluster, Workload
 from apps.clusters.observed.observation import Observation
+from apps.clusters.observed.rows import pod_row
 from apps.clusters.reconcile import record_state
 from apps.core.models import ApiToken
 from apps.core.pages.overview import Scope
@@ -168,12 +169,35 @@ def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
     fleet.until(app, lambda deployment: Heal.objects.filter(placement__deployment=deployment).exists())
     fleet.until_healthy(app)
     heal = Heal.objects.get()
-    assert (heal.wanted, heal.lowest) == (2, 1)
+    assert heal.wanted == 2
     assert "exit 137 SIGKILL" in heal.cause
     assert heal.message.startswith("2 of 2 ready again after ")
     fleet.look()
     restarted = [row.restarted for row in map(selectors.seen_of, selectors.pods_of(app)) if row.restarts]
     assert restarted == ["restarted 1×, exit 137 SIGKILL"]
+    assert_what_healed_unseen_is_told_once(fleet, app)
+
+
+def assert_what_healed_unseen_is_told_once(fleet: Fleet, app: Deployment) -> None:
+    """One replica is deleted and the other one killed, and both are made good before anybody looks."""
+    fleet.until(app, lambda _: bool(place_of(app).roll_call["1"]["settled"]))
+    gone = next(pod.name for pod in selectors.pods_of(app) if pod.restarts)
+    pid = int(fleet.ask(app).answer["outputs"][0]["data"][0])
+    fleet.client.delete("v1", "Pod", gone, fleet.namespace)
+    os.kill(pid, signal.SIGKILL)
+
+    def is_whole_again() -> bool:
+        pods = [pod_row(pod, timezone.now()) for pod in fleet.client.list("v1", "Pod", fleet.namespace)]
+        return [pod["ready"] for pod in pods] == [True, True] and gone not in {pod["name"] for pod in pods}
+
+    fleet.until_unseen(is_whole_again)
+    fleet.until_healthy(app)
+    heal = Heal.objects.latest("id")
+    assert heal.message.startswith("2 of 2 ready again ")
+    assert f"{gone} is gone" in heal.cause
+    told = list(Heal.objects.values_list("message", "cause", "losses"))
+    fleet.round(app)
+    assert list(Heal.objects.values_list("message", "cause", "losses")) == told
 
 
 def test_what_vanished_is_made_again_and_what_was_changed_is_put_right(fleet: Fleet) -> None:

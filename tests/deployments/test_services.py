@@ -25,7 +25,7 @@ from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import observing, rollouts
-from apps.deployments.services.healing import record_heal
+from apps.deployments.services.healing import Census, record_heal
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
 from apps.deployments.states import UNFINISHED, RolloutState
@@ -511,7 +511,7 @@ def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
     place = place_of(digits)
     now = timezone.now()
     for wanted, ready in ((3, 2), (0, 0)):
-        record_heal(place, wanted, ready, [], now, lost=ready < wanted)
+        record_heal(place, Census(wanted, ready, [], lost=ready < wanted), now)
     assert Heal.objects.get().message == "Scaled to zero after 0.0 s, before all were ready again."
 
 

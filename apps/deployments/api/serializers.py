@@ -107,16 +107,28 @@ class RolloutSerializer(serializers.ModelSerializer[Rollout]):
         return PassedSerializer([Passed.from_json(entry) for entry in rollout.passed], many=True).data
 
 
+class LossSerializer(serializers.Serializer[Any]):
+    """What became of a replica in a heal."""
+
+    replica = serializers.CharField()
+    revision = serializers.IntegerField()
+    restarts = serializers.IntegerField(help_text="How often it was restarted.")
+    is_gone = serializers.BooleanField(help_text="Whether it went, so that another one took its place.")
+    said = serializers.CharField(help_text="How it ended, where that is known.")
+
+
 class HealSerializer(serializers.ModelSerializer[Heal]):
     """A loss of replicas that nobody asked for, and how long it took until all were ready again."""
 
     target = serializers.CharField(source="placement.target.name")
     seconds = serializers.FloatField(allow_null=True)
+    losses = LossSerializer(many=True)
 
     class Meta:
         model = Heal
         fields = (
-            "id", "target", "wanted", "lowest", "replica", "cause", "message", "dropped_at", "restored_at", "seconds",
+            "id", "target", "wanted", "lowest", "replica", "cause", "losses", "message", "dropped_at", "restored_at",
+            "seconds",
         )  # fmt: skip
 
 

@@ -196,6 +196,8 @@ class Placement(Observed):
     chosen = models.JSONField(default=dict, blank=True)
     # What a spread keeps of it, while it is not as it should be (`rollout.spread.Kept.to_json`).
     seat = models.JSONField(default=dict, blank=True)
+    # Its replicas as the last round saw them, by revision (`health.rollcall.Call.to_json`), to tell what is lost.
+    roll_call = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -282,10 +284,13 @@ class Heal(models.Model):
 
     placement = models.ForeignKey(Placement, models.CASCADE, related_name="heals")
     wanted = models.PositiveIntegerField()
+    # The fewest that were seen ready: all of them, where it was over before anybody looked.
     lowest = models.PositiveIntegerField()
     # The cause that took the replica down, where Kubernetes says it.
     replica = models.CharField(max_length=253, blank=True)
     cause = models.TextField(blank=True)
+    # What became of each replica meanwhile: [{"replica", "revision", "restarts", "is_gone", "said"}].
+    losses = models.JSONField(default=list, blank=True)
     message = models.TextField(blank=True)
     dropped_at = models.DateTimeField()
     restored_at = models.DateTimeField(null=True, blank=True)

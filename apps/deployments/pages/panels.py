@@ -182,8 +182,7 @@ class Board(RolloutBoard):
         """Why nothing stands in the list of heals, which people read beside replicas that were restarted."""
         if not self.restarts:
             return "No replica has gone down by itself."
-        begins = "A heal begins when replicas that were all ready become fewer"
-        return f"Replicas were restarted {self.restarts}×. {begins}, and that was not seen."
+        return f"Replicas were restarted {self.restarts}×, all of it before their revision was wholly rolled out."
 
     @property
     def made_by(self) -> str:

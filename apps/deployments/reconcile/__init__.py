@@ -101,6 +101,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if stage is not None and stage.rollout.to_revision_id != placement.coming_id:
         # Another revision was asked for between the two reads: what is right for the old one is not for its rollout.
         return Again(0.0)
+    # Read before their workloads, so that pods that were asked away are never seen gone before that is seen.
+    pods = selectors.pods_on(placement)
     live = observe(client, placement, identity, kept := applied.kept_of(placement))
     now, seen = timezone.now(), live.observed
     status = observing.status_of(stage, now)
@@ -117,13 +119,10 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if (refusals := applying.refusals) and stage is not None:
         said = told(refusals, placement.target.cluster.name)
         decision = held_up(decision, status, refusals, said, now, strategy.progress_deadline)
-    # Read after the apply: the watcher's rows are then as new as they can be.
-    is_late = decision.state is RolloutState.DEGRADED
-    replicas = [*selectors.replicas_of(selectors.pods_on(placement), is_late=is_late), *live.troubles]
     this_round = observing.Round(
         seen,
         decision,
-        replicas,
+        [*selectors.replicas_of(pods, is_late=decision.state is RolloutState.DEGRADED), *live.troubles],
         now,
         drift=drift,
         desired=scaling.desired,
@@ -134,6 +133,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         traffic=replace(applying.traffic, **followed(route, placement.had_traffic)),
         unrouted=complaint(route, now),
         refused=refusals,
+        pods=selectors.called_on(placement, pods, seen),
     )
     observing.record_round(placement, stage, this_round)
     unsettled = now + applying.unsettled if applying.unsettled is not None else None

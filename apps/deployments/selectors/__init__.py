@@ -34,6 +34,7 @@ from apps.deployments.selectors.placements import (
 from apps.deployments.selectors.recordings import recording, recordings_of
 from apps.deployments.selectors.replicas import (
     Square,
+    called_on,
     counts_of,
     endpoint,
     events_of,
@@ -48,6 +49,7 @@ from apps.deployments.selectors.replicas import (
     ready_replicas,
     replicas_of,
     restarted_replica,
+    roll_call_of,
     seen_of,
     serving_replicas,
     unready_replica,
@@ -80,6 +82,7 @@ __all__ = [
     "approval",
     "approvals",
     "autoscalers_of",
+    "called_on",
     "compared",
     "counts_of",
     "deployment",
@@ -118,6 +121,7 @@ __all__ = [
     "revision_numbers",
     "revisions_by_number",
     "revisions_of",
+    "roll_call_of",
     "rolling",
     "rollouts_of",
     "seen_of",

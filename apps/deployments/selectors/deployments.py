@@ -95,14 +95,14 @@ def under_way(**scope: Any) -> QuerySet[Rollout]:
 
 def matrix(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with what serves on each of their targets."""
-    places = Placement.objects.select_related(*WITH_PLACEMENT).defer(*unlisted("target__cluster"))
+    places = Placement.objects.select_related(*WITH_PLACEMENT).defer("roll_call", *unlisted("target__cluster"))
     return _deployments(places, Rollout.objects.all(), **scope)
 
 
 def detailed(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is."""
     stages = Prefetch("stages", Stage.objects.select_related("placement__target"))
-    places = Placement.objects.select_related(*WITH_PLACEMENT)
+    places = Placement.objects.select_related(*WITH_PLACEMENT).defer("roll_call")
     return _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
 
 

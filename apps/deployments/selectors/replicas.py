@@ -8,8 +8,11 @@ from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.observed.health import true_condition
 from apps.clusters.observed.owners import Owner
-from apps.clusters.selectors.explain import explain_pods
+from apps.clusters.observed.podhealth import lasting
+from apps.clusters.observed.values import moment
+from apps.clusters.selectors.explain import explain_pods, pod_facts
 from apps.core.database import prepared
 from apps.core.database.prepared import FindAll
 from apps.core.errors import Missing
@@ -17,8 +20,10 @@ from apps.core.pages import nav
 from apps.core.states import Health
 from apps.core.text.numbers import whole
 from apps.deployments.health import ReplicaSeen, replica_seen
+from apps.deployments.health.rollcall import Call, PodSeen, asks_of_gone
 from apps.deployments.manifests.kserve import PREDICTOR
 from apps.deployments.models import Deployment, Placement, Revision
+from apps.deployments.specs import ObservedRevision
 
 # Phases of pods that ended for good.
 _ENDED = ("Succeeded", "Failed")
@@ -46,6 +51,40 @@ def pods_on(placement: Placement) -> list[Pod]:
     """`pods_of` one placement, as each round reads them."""
     target, deployment = placement.target, placement.deployment
     return _pods_on(target.cluster_id, target.namespace, deployment.project.name, deployment.name)
+
+
+def called_on(placement: Placement, pods: Sequence[Pod], observed: Mapping[int, ObservedRevision]) -> list[PodSeen]:
+    """The same `pods` for the roll call of a placement; with those that were deleted lately where it asks for them."""
+    target, deployment = placement.target, placement.deployment
+    present, gone = {pod.name for pod in pods}, list[Pod]()
+    if asks_of_gone(roll_call_of(placement), present, observed):
+        rows = Pod.objects.filter(cluster_id=target.cluster_id, namespace=target.namespace, deleted_at__isnull=False)
+        rows = rows.filter(project=deployment.project.name, deployment=deployment.name)
+        gone = list(rows.exclude(name__in=present))
+    return [_called(pod) for pod in [*pods, *gone]]
+
+
+def roll_call_of(placement: Placement) -> dict[int, Call]:
+    """Its replicas as the last round saw them, by revision."""
+    return {int(number): Call.from_json(kept) for number, kept in placement.roll_call.items()}
+
+
+def _called(pod: Pod) -> PodSeen:
+    asked, sidecars = pod.status.get("deleting_since"), set(pod.status.get("sidecars") or ())
+    inits = [each for each in pod.status.get("init_containers") or [] if each.get("name") in sidecars]
+    containers = [*inits, *(pod.status.get("containers") or [])]
+    is_gone = bool(pod.deleted_at or asked or pod.phase in _ENDED)
+    ready, seen = true_condition(pod.status, "Ready"), seen_of(pod)
+    return PodSeen(
+        name=pod.name,
+        revision=seen.revision,
+        restarts=sum(int(each.get("restarts") or 0) for each in containers),
+        is_gone=is_gone,
+        created_at=pod.created_at,
+        ready_since=moment((ready or {}).get("last_transition_time")) or pod.observed_at if pod.ready else None,
+        said=lasting(pod_facts(pod)) if is_gone else seen.ended,
+        at=moment(asked) or pod.ended_at or pod.deleted_at if is_gone else seen.last_ended_at,
+    )
 
 
 def _places_of(of: Deployment | Placement) -> Q:

@@ -31,14 +31,16 @@ from apps.deployments.health import (
     was_changed,
     whole_since,
 )
+from apps.deployments.health.rollcall import PodSeen, call, short
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.decisions import Decision, RolloutStatus, unmade_pods
 from apps.deployments.rollout.refusals import Refusal, condition, foremost, held_up, told, unmade
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.rollout.traffic import ALL, TO_ALL, Traffic, actual_weight
+from apps.deployments.selectors import roll_call_of
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
-from apps.deployments.services.healing import record_heal
+from apps.deployments.services.healing import Census, record_heal
 from apps.deployments.services.rollouts import go_on
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
@@ -68,6 +70,8 @@ class Round:
     unrouted: tuple[str, str] | None = None
     # What the API server refused of it.
     refused: Sequence[Refusal] = ()
+    # Its pods as they were just before `observed`.
+    pods: Sequence[PodSeen] = ()
 
 
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
@@ -83,28 +87,33 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
             return
         ready = sum(entry.ready for entry in seen.observed.values())
         desired = placement.desired_replicas if seen.desired is None else seen.desired
-        _record_heal(placement, stage, seen, desired, ready)
+        roll_call = _record_heal(place, stage, seen, desired, ready)
         fields = _status(placement, stage, seen, desired, ready)
         changed = any(getattr(place, name) != value for name, value in fields.items())
         since = since_held(place, fields["health"])
         fields["refused"] = _condition(place, seen.refused, fields["message"], seen.now)
+        if roll_call != place.roll_call:
+            fields["roll_call"] = roll_call
         put(place, **fields, health_since=since, observed_at=seen.now)
         moved = stage is not None and _record_stage(placement, stage, seen)
         _pass_on(deployment, seen.now, told=changed or moved)
 
 
-def _record_heal(placement: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> None:
-    """Open, follow or close the heal of a placement. Within a rollout each revision is held against its own number."""
+def _record_heal(place: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> dict[str, Any]:
+    """Open, follow or close the heal of a placement; returns its roll call for the next round. Within a rollout each
+    revision is held against its own number."""
+    after, losses = call(roll_call_of(place), seen.pods, seen.observed)
+    wished, apart = seen.decision.replicas, None
     if stage is None:
-        lost = placement.ready_replicas >= desired > ready and not was_changed(placement.observed, seen.observed)
-        record_heal(placement, desired, ready, seen.replicas, seen.now, lost=lost)
-        return
-    has_arrived = placement.share.weight == ALL.weight and stage.state == RolloutState.HEALTHY
-    apart = None if has_arrived else stage.rollout.to_revision.number
-    wished = seen.decision.replicas
-    lost = has_lost(placement.observed, seen.observed, wished, apart)
-    held = max(0, desired - shortage(desired, seen.observed, wished, apart))
-    record_heal(placement, desired, held, seen.replicas, seen.now, lost=lost, apart=apart)
+        lost = place.ready_replicas >= desired > ready and not was_changed(place.observed, seen.observed)
+    else:
+        has_arrived = place.share.weight == ALL.weight and stage.state == RolloutState.HEALTHY
+        apart = None if has_arrived else stage.rollout.to_revision.number
+        lost = has_lost(place.observed, seen.observed, wished, apart)
+        ready = max(0, desired - shortage(desired, seen.observed, wished, apart))
+    census = Census(desired, ready, seen.replicas, lost, losses, short(seen.pods, seen.observed), apart)
+    record_heal(place, census, seen.now)
+    return {str(number): each.to_json() for number, each in after.items()}
 
 
 def remember_number(placement: Placement, count: int, scaler: str) -> None:

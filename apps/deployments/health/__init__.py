@@ -57,12 +57,17 @@ class ReplicaSeen:
         """Whether it was restarted not long ago, so that it is worth telling although it is ready again."""
         return bool(self.restarts) and self.last_ended_at is not None and now - self.last_ended_at < RECENT
 
-    def _how(self) -> str:
+    @property
+    def ended(self) -> str:
+        """How its container ended last: "exit 137 SIGKILL"; nothing where that is not known."""
         if self.last_exit_code is None:
             return ""
         signal = signal_name(self.last_exit_code)
         special = f" {self.last_reason}" if self.last_reason not in ("", "Error", "Completed") else ""
-        return f", exit {self.last_exit_code}{f' {signal}' if signal else ''}{special}"
+        return f"exit {self.last_exit_code}{f' {signal}' if signal else ''}{special}"
+
+    def _how(self) -> str:
+        return f", {self.ended}" if self.ended else ""
 
 
 class Verdict(NamedTuple):
@@ -366,11 +371,12 @@ def lost_message(wanted: int, ready: int, failing: int) -> str:
     return f"{ready} of {wanted} ready{trouble}."
 
 
-def healed_message(wanted: int, seconds: float) -> str:
-    """ "3 of 3 ready again after 2.1 s." """
+def healed_message(wanted: int, seconds: float, *, counted: bool = True) -> str:
+    """ "3 of 3 ready again after 2.1 s."; without tenths where it was not `counted`, but is known by whole seconds."""
     if not wanted:
         return f"Scaled to zero after {heal_span(seconds)}, before all were ready again."
-    return f"{wanted} of {wanted} ready again after {heal_span(seconds)}."
+    took = f"after {heal_span(seconds)}" if counted or seconds >= 1 else "within a second"
+    return f"{wanted} of {wanted} ready again {took}."
 
 
 def heal_span(seconds: float) -> str:
