@@ -28,7 +28,7 @@ class NodeKeeper(Protocol):
         """Let a node's heartbeats stop."""
 
     def recover(self, name: str) -> None:
-        """Let them go on."""
+        """Let a node's heartbeats go on."""
 
     def set_pressure(self, name: str, kind: str, *, on: bool) -> None:
         """Put a node under pressure, or relieve it."""
@@ -89,7 +89,7 @@ def remove_fillers(registry: Registry) -> None:
 
 
 class ClusterFaults:
-    """Does the faults that are no request's."""
+    """Does the faults of nodes and pods; those of requests are done elsewhere."""
 
     def __init__(self, registry: Registry, nodes: NodeKeeper, kubelet: Evictor) -> None:
         self._registry = registry
@@ -97,7 +97,7 @@ class ClusterFaults:
         self._kubelet = kubelet
 
     def start(self, fault: Fault) -> Undo | None:
-        """Do it; gives what ends it. Raises StatusError 400, 404 and 409."""
+        """Do the fault; returns what ends it. Raises StatusError 400, 404 and 409."""
         parameters = fault.parameters
         if fault.kind is Kind.FILL_NODE:
             return fill_node(self._registry, parameters["node"], parameters.get("leave") or {})

@@ -19,7 +19,7 @@ from apps.clusters.usage.consumption import Price
 from apps.clusters.usage.models import UsagePrice
 from apps.clusters.why.facts import NodeFacts
 
-# Of more pods than this that are about to start the others are not counted.
+# At most so many of the pods that are about to start are counted.
 MAX_PROMISED = 500
 Promised = Mapping[int, Collection[Ask]]
 
@@ -74,7 +74,7 @@ def why_away(cluster: Cluster, now: datetime, *, known: bool = True) -> str:
 def _clusters(pks: Collection[int] | None) -> QuerySet[Cluster]:
     rows = Cluster.objects.order_by("name") if pks is None else Cluster.objects.filter(pk__in=pks).order_by("name")
     columns = ("name", "labels", "enabled", "state", "conditions", "generation")
-    # Of the report, which is long, two parts alone.
+    # Two parts of the report are read, and not all of it, which is long.
     parts = {
         "permissions": KeyTransform("permissions", "check_report"),
         "of": KeyTransform("generation", "check_report"),

@@ -37,7 +37,7 @@ class Period(StrEnum):
     MONTH = "30d"
 
     def start(self, now: datetime) -> datetime:
-        """Its first moment."""
+        """The first moment of the period."""
         if self is Period.DAY:
             return floor(now - timedelta(hours=24), HOUR.step)
         return floor(now, DAY.step) - timedelta(days=7 if self is Period.WEEK else 30)

@@ -30,7 +30,7 @@ def held(row: M, *related: str, expect: Expect | None = None) -> M:
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
     Raises Conflict when the row is gone, and what `expect` raises about the row as it is under the lock.
     """
-    # By way of `_meta`: the person of a request is a lazy object, whose class is none of ours.
+    # `_meta` tells the model, since the person of a request is a lazy object, whose class is none of ours.
     rows: Any = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
     # Without names `select_related` would follow every foreign key.
     locked: M | None = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()

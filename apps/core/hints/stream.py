@@ -71,7 +71,7 @@ class _Reader:
         self.news.set()
 
     def doubt(self) -> None:
-        """Somebody changed what its person may see."""
+        """Note that somebody changed what its person may see."""
         self.doubtful = True
         self.news.set()
 
@@ -171,7 +171,7 @@ class HintHub:
                 reader.put(text, count)
 
     def _is_about_sight(self, topic: str) -> bool:
-        """Whether it is for us alone; then the readers that it is about are in doubt."""
+        """Whether the message is for us alone; then the readers that it is about are in doubt."""
         if not topic.startswith(SIGHT):
             return False
         for reader in self._readers:

@@ -103,7 +103,7 @@ class Applying:
         """Make, apply, adopt and resize what has to be; returns what differs from what was applied."""
         live, main = self._live, self._placement.serving
         number = main.number if main else 0
-        # Retired ones are left alone, with whatever was done to them: nothing of them runs, or will again.
+        # Retired workloads are left alone, with whatever was done to them: nothing of them runs, or will again.
         serving = [
             each for each, count in decision.replicas.items() if count or each == number or each not in live.workloads
         ]
@@ -115,7 +115,7 @@ class Applying:
         is_there = number in live.workloads or scaling.policy is None
         drift = self._bring_scaler(scaling, number) if is_there else []
         if not any(refusal.holds for refusal in self._of_scalers()):
-            # Else its autoscaler would take back what is told to a revision that it has not left.
+            # Otherwise its autoscaler would take back what is told to a revision that it has not left.
             drift += self._bring_workloads(decision, rows)
         # Replicas take longest to be ready, so that they are asked for first.
         drift = self._bring_services(decision.traffic, number) + drift
@@ -126,7 +126,7 @@ class Applying:
         return drift
 
     def _bring_workloads(self, decision: Decision, rows: Mapping[int, Revision]) -> list[Difference]:
-        """The workloads; those of `rows` are as they were asked for, of others only the size is ours."""
+        """Bring the workloads: those of `rows` as they were asked for, of others only the size, which alone is ours."""
         identity, drift = self._identity, list[Difference]()
         source = source_on(self._placement.target.cluster)
         for each, count in decision.replicas.items():
@@ -136,13 +136,13 @@ class Applying:
                 rendered = manifests.workload(identity, each, spec, count, source=source)
                 drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
-                # Retired, or of a revision that Postgres does not know.
+                # It is retired, or belongs to a revision that Postgres does not know.
                 with self._part(there["kind"], there["metadata"]["name"]):
                     self._resize(there, count)
         return drift
 
     def _bring_scaler(self, scaling: Scaling, number: int) -> list[Difference]:
-        """The autoscaler of the revision with this number, or none where nobody asks for one."""
+        """Bring the autoscaler of the revision with this number, or take it away where nobody asks for one."""
         policy = scaling.policy
         self._drop_scalers(scaling, number)
         if policy is None or not number or not scaling.is_allowed:
@@ -167,12 +167,12 @@ class Applying:
         return drift
 
     def _scales_another(self, scaler: Object, number: int) -> bool:
-        """Whether it scales another revision than this one."""
+        """Whether the autoscaler scales another revision than this one."""
         named = ((scaler.get("spec") or {}).get("scaleTargetRef") or {}).get("name")
         return bool(number) and named != self._identity.workload(number)
 
     def _bring_budget(self, scaling: Scaling) -> list[Difference]:
-        """The disruption budget, or none where nobody asks for one: then nobody is asked either."""
+        """Bring the disruption budget, or delete ours; where there was none and shall be none nothing is asked."""
         budget = stored_budget(self._placement.deployment.disruption_budget)
         kind, name = disruption.KIND, self._identity.deployment
         if budget is None and (kind, name) not in self._kept:
@@ -204,7 +204,7 @@ class Applying:
         return drift
 
     def _note_budget(self, live: Object | None, asked: str) -> None:
-        """How it stands; no event tells when Kubernetes has counted anew."""
+        """Note how the budget stands; no event tells when Kubernetes has counted anew."""
         key = (disruption.KIND, self._identity.deployment)
         kept, stands = self._kept.get(key), budget_health(live or {})
         if kept is None or kept.asked != asked or stands.reason == "NotCounted":
@@ -220,7 +220,7 @@ class Applying:
             return None
 
     def _drop_scalers(self, scaling: Scaling, number: int) -> None:
-        """Those that were of an earlier policy."""
+        """Delete the autoscalers of an earlier policy."""
         for each in scaling.stale:
             metadata = each["metadata"]
             with self._part(each["kind"], metadata["name"], holds=self._scales_another(each, number)):
@@ -234,7 +234,7 @@ class Applying:
                 applied.forget(self._placement, kind, self._identity.deployment)
 
     def _bring_services(self, traffic: Traffic, serving: int) -> list[Difference]:
-        """The Services; what a strategy ceases to preview loses its own."""
+        """Bring the Services; what a strategy ceases to preview loses its own."""
         identity, there, drift = self._identity, self._live.services, []
         wanted = manifests.services(
             identity, serving, selects=traffic.selects, preview=traffic.preview, own=traffic.own
@@ -250,7 +250,7 @@ class Applying:
         return drift
 
     def _bring_route(self, route: Route | None) -> list[Difference]:
-        """The HTTPRoute, or none where the target names no Gateway."""
+        """Bring the HTTPRoute; there is none where the target names no Gateway."""
         identity, seen = self._identity, self._route
         if seen.gateway is None:
             if seen.live is not None:
@@ -296,14 +296,14 @@ class Applying:
         return [refusal for refusal in self.refusals if refusal.about.partition(" ")[0] in kinds]
 
     def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
-        """One object; returns what differs from what was applied of it."""
+        """Bring one object; returns what differs from what was applied of it."""
         edits: list[Difference] = []
         with self._part(rendered["kind"], rendered["metadata"]["name"]):
             edits += self._brought(live, rendered, asked)
         return edits
 
     def _brought(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
-        """The same, raising what the API server refuses of it."""
+        """Bring one object, and raise what the API server refuses of it."""
         kept = self._kept.get((rendered["kind"], rendered["metadata"]["name"]))
         act = act_on(live, rendered, asked, kept.asked if kept else None)
         if live is None or act in (Act.MAKE, Act.APPLY):
@@ -324,7 +324,7 @@ class Applying:
         return edits
 
     def _make(self, live: Object | None, manifest: Object, asked: str) -> list[Difference]:
-        """The object is as the manifest says, whatever is there; nothing differs then."""
+        """Make the object as the manifest says, whatever is there; nothing differs then."""
         if live is not None:
             self._undo(live, manifest)
             manifest = unsized(manifest) if counted_by(live) else manifest
@@ -346,7 +346,7 @@ class Applying:
         return differences(answer, manifest)
 
     def _restore(self, live: Object, manifest: Object, rendered: Object) -> None:
-        """Everything as it was applied: what others added goes by a patch, the rest by taking our fields back."""
+        """Put all back as it was applied: what others added goes by a patch, the rest by taking our fields back."""
         self._undo(live, manifest)
         self._put(manifest if counted_by(live) else sized(manifest, rendered))
 

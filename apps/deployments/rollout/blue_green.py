@@ -122,7 +122,10 @@ def _gather(
 
 
 def _selects(spec: BlueGreenSpec, observed: Mapping[int, ObservedRevision], selected: Selected | None) -> int | None:
-    """The one that shall serve as soon as it is wholly ready, or serves at all where what is selected does not."""
+    """The revision to select: the one that shall serve, as soon as it is wholly ready.
+
+    It is selected earlier where it serves at all, and what is selected does not.
+    """
     ready = observed.get(spec.serve, NOTHING).surely_ready
     if selected is None or selected.revision is None or ready >= spec.desired:
         return spec.serve

@@ -65,7 +65,7 @@ class InForce:
 
     @property
     def sleeps_until(self) -> str:
-        """The same as a sentence."""
+        """What `asleep` says, as a sentence."""
         return f"{self.asleep[:1].upper()}{self.asleep[1:]}." if self.sleeps else ""
 
 
@@ -84,7 +84,7 @@ def in_force(schedule: Schedule, usual: Bounds, now: datetime) -> InForce:
 
 
 def in_force_of(deployment: Any, now: datetime) -> InForce:
-    """The same of a deployment's row: `schedule`, `autoscaling` and `desired_replicas`."""
+    """What a deployment's schedule says at a time, read off its `schedule`, `autoscaling` and `desired_replicas`."""
     policy, asked = stored_policy(deployment.autoscaling), deployment.desired_replicas
     usual = policy.bounds if policy else Bounds(asked, asked)
     return in_force(stored_schedule(deployment.schedule), usual, now)
@@ -174,5 +174,5 @@ def _parse_slot(item: Any, place: str) -> Slot:
 def _count(value: Mapping[str, Any], name: str, place: str) -> int | None:
     if value.get(name) is None:
         return None
-    # "" would be none to `whole`.
+    # `whole` would take "" for no number given.
     return whole(value[name] if value[name] != "" else "nothing", f"{place}.{name}", 0, 0, MAX_REPLICAS)

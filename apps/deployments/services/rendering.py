@@ -40,7 +40,7 @@ def first_objects(
 
 
 def check_names_of_objects(project: Project, name: str) -> None:
-    """No other deployment's Service, its preview's or a revision's, has this name, or is called as this one's may be.
+    """Check that no other deployment has this name for a Service, its preview's and its revisions' included.
 
     Raises Conflict.
     """

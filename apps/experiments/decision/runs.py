@@ -66,7 +66,7 @@ def _going(last: AttemptFacts, canceling: bool) -> Standing:
 def _waiting(
     run: RunFacts, attempts: Sequence[AttemptFacts], ended: Standing, now: datetime, jitter: float
 ) -> Standing:
-    """Between two attempts."""
+    """The standing of a run between two attempts."""
     due = run.retry_at or now + pause(attempts, jitter)
     if run.deadline_at is not None and due >= run.deadline_at:
         message = f"No time is left for another attempt. The last one: {ended.message or ended.reason}"

@@ -70,7 +70,7 @@ class Emptying:
             yield from self.removed(model, lot)
 
     def _loose(self, model: Model, pks: Sequence[int]) -> Steps:
-        """What no foreign key leads to."""
+        """Delete what belongs to the rows, and no foreign key leads to."""
         if model is not Run:
             return
         # The models that a run has logged go with it.

@@ -27,7 +27,7 @@ KIND = "run"
 PLACED, NO_ROOM = "Placed", "NoRoom"
 # So many runs that wait are looked at again when one has ended, in so many seconds: the pod's row follows the Job's.
 WOKEN, WOKEN_AFTER = 10, 2.0
-# Runs that were launched and have no pod yet: of more than this the others are not counted.
+# At most so many of the runs that were launched and have no pod yet are counted.
 MAX_PROMISED = 500
 
 

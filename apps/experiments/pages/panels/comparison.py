@@ -32,7 +32,7 @@ FEWEST_POINTS = 40
 SHOWN: tuple[Kind, ...] = ("metrics", "params", "tags")
 VIEWS = {"curves": "Curves", "parallel": "Parallel coordinates", "scatter": "Scatter"}
 TAKES = {
-    # Which of these there are only the runs tell.
+    # Only the runs tell which of these there are.
     **dict.fromkeys(("run", "metric", "x", "y"), TEXT),
     **dict.fromkeys(("all", "log"), words(["1"])),
     "chart": words(VIEWS),
@@ -51,7 +51,7 @@ class Side:
 
     @property
     def colour(self) -> str:
-        """The run's own in all charts."""
+        """The colour that the run has in all charts."""
         return colour_of(self.run.pk)
 
 
@@ -176,7 +176,7 @@ class Comparison:
         every = {
             "datasets": _lines(given_lines(self.runs)),
             "launch": _lines(launched_lines_of(self.runs)),
-            # Of a run whose packages nobody knows they do not differ.
+            # A run whose packages nobody knows does not differ in them.
             "packages": _lines(packages, among=[bool(versions) for versions in packages]),
         }
         shown = {kind: [line for line in lines if self.shows_all or line.differs] for kind, lines in every.items()}

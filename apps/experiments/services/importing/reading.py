@@ -28,7 +28,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """By which the source is known in the mapping."""
+        """The name by which the mapping knows the source."""
         return self.server.name
 
     def experiments(self) -> list[Row]:
