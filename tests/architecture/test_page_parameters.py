@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.urls import resolve
 
-from apps.core.pages.asked import PLACE, TEXT, Takes, order, understood, words
+from apps.core.pages.asked import PAGE, PLACE, TEXT, TOKEN, Takes, order, understood, words
 from tests.architecture import world
 from tests.architecture.calls import PAGES
 
@@ -61,6 +61,7 @@ def test_every_page_says_what_of_its_address_it_does_not_understand_and_understa
     client = Client()
     client.force_login(made.person)
     walked: dict[str, set[str]] = {}
+    lists = 0
     for ask in PAGES:
         path, _, query = made.fill(ask.path).partition("?")
         takes: Mapping[str, Takes] | None = resolve(path).func.takes  # type: ignore[attr-defined]
@@ -79,7 +80,9 @@ def test_every_page_says_what_of_its_address_it_does_not_understand_and_understa
         if path not in walked:
             walked[path] = {name for name, one in takes.items() if one is not TEXT}
             _asks_nonsense(client, path, takes)
-    assert len(walked) > 12 and set().union(*walked.values()) > {"sort", "page", "state", "view", "by", "kind"}
+            lists += _asks_beyond(client, path, takes)
+    assert len(walked) > 12 and lists > 9
+    assert set().union(*walked.values()) > {"sort", "page", "state", "view", "by", "kind"}
 
 
 def _leads_to_its_page(client: Client, path: str, query: str) -> None:
@@ -102,3 +105,19 @@ def _asks_nonsense(client: Client, path: str, takes: Mapping[str, Takes]) -> Non
     for name, known in {**{name: one.words for name, one in narrow.items()}, "nonsense": sorted(takes)}.items():
         assert f"“{name}”" in said and all(word in said for word in known[:12]), (path, name, said)
     assert "bogus" not in text.replace(told[0], ""), (path, "is left out of every link")
+
+
+def _asks_beyond(client: Client, path: str, takes: Mapping[str, Takes]) -> bool:
+    """Pages of its lists that are not there; whether the page has such lists."""
+    beyond = {id(PAGE): "987", id(PLACE): "987.WzcsMCwxXQ", id(TOKEN): "WzcsMCwxXQ"}
+    asks = {name: beyond[id(one)] for name, one in takes.items() if id(one) in beyond}
+    if not asks:
+        return False
+    text = client.get(f"{path}?{urlencode(asks)}").content.decode()
+    told = NOTICE.search(text)
+    assert told is not None, (path, asks, "a page that is not there is told")
+    said = html.unescape(told[0])
+    assert said.count("There is no page 987") + said.count("is not there") == len(asks), (path, asks, said)
+    rest = text.replace(told[0], "")
+    assert not any(f"{name}={value}" in rest for name, value in asks.items()), (path, "is left out of every link")
+    return True

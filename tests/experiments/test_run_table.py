@@ -159,3 +159,14 @@ def test_the_keys_of_an_experiment_are_found_however_many_runs_have_them(
     columns = columns_of(experiment.pk)
     assert columns[-1] == "tags.z" and "metrics.a b" in columns and "metrics.elsewhere" not in columns
     assert len(columns) == len(set(columns))
+
+
+@pytest.mark.parametrize("asked", ["sort=bogus", "state=Gone", "stat=Failed", "col=params.none"])
+def test_a_file_is_refused_where_its_address_is_not_understood(
+    browser: Client, experiment: Experiment, asked: str
+) -> None:
+    factories.run(experiment)
+    reply = browser.get(f"{FILE}&{asked}")
+    name, _, value = asked.partition("=")
+    assert reply.status_code == 400 and "Content-Disposition" not in reply
+    assert (value if name in {"sort", "state", "col"} else name) in reply.content.decode()

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -127,7 +126,7 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
     warnings_only = request.GET.get("type") == "Warning"
     sight = visibility_of(request.principal)
     events = selectors.readable(cluster, sight, warnings_only=warnings_only)
-    paged = Paginator(selectors.chosen(events, **filters), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    paged = asked.page_of(request, selectors.chosen(events, **filters), EVENTS_A_PAGE)
     hidden = sum(some.count for some in selectors.hidden(cluster, sight, warnings_only=warnings_only))
     context = _about(request, cluster) | {
         "page_obj": paged,
@@ -144,7 +143,7 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
 
 
 def _pods_on(request: PageRequest, cluster: Cluster, node: str) -> dict[str, Any]:
-    paged = Paginator(pods_on(cluster, node, request.principal), PODS_A_PAGE).get_page(request.GET.get("page"))
+    paged = asked.page_of(request, pods_on(cluster, node, request.principal), PODS_A_PAGE)
     shown = list(paged.object_list)
     whys = explain_pods(shown, sight=visibility_of(request.principal))
     return {
@@ -175,9 +174,9 @@ def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     query = nodes.parse(request.GET)
     briefs = selectors.briefs(cluster, text=query.text, labels=dict(query.labels))
     in_state = [node for node in briefs if not query.state or node.reason == query.state]
-    paged = Paginator(range(len(in_state)), NODES_A_PAGE).get_page(request.GET.get("page"))
-    asked = selectors.asked_by_node(cluster) if nodes.needs_sums(query.sort) else {}
-    ordered = nodes.in_order(in_state, query.sort, asked)
+    paged = asked.page_of(request, range(len(in_state)), NODES_A_PAGE)
+    sums = selectors.asked_by_node(cluster) if nodes.needs_sums(query.sort) else {}
+    ordered = nodes.in_order(in_state, query.sort, sums)
     rows = selectors.node_rows(cluster, ordered[max(0, paged.start_index() - 1) : paged.end_index()])
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     return {
@@ -201,7 +200,7 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     states, ended = selectors.states_of(cluster)
     total = sum(count for _, count in states)
     matching = selectors.squares_of(cluster, request.principal, text=text)
-    shown = Paginator(range(matching.count() if text else total), SQUARES_A_PAGE).get_page(request.GET.get("pods"))
+    shown = asked.page_of(request, range(matching.count() if text else total), SQUARES_A_PAGE, "pods")
     on_page = as_squares(matching[max(0, shown.start_index() - 1) : shown.end_index()], cluster, request.principal)
     # The node table stays where it is.
     here = {"page": request.GET.get("page")}

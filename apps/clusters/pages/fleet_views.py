@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -69,7 +68,7 @@ def _fleet(
     rows = fleet.in_order(unordered, query.sort)
     counted = [row for row in rows if row.counts]
     sum_of_all = together(row.room for row in counted)
-    paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
+    paged = asked.page_of(request, rows, ROWS_A_PAGE)
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     wrong = _troubles(shown, failing, unplaced, selectors.to_be_done(shown))
     return {

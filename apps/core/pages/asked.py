@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, QueryDict
 
 from apps.core.database.keyset import is_token
+from apps.core.errors import Invalid
 from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 # So many of the words that are understood are told, and so much of one that is not.
@@ -37,16 +39,22 @@ class Takes:
 
 @dataclass(frozen=True)
 class Unread:
-    """A part of an address that was left out: a value of a parameter, or, without one, a parameter nobody knows."""
+    """A part of an address that was left out: a value of a parameter, or, without one, a parameter nobody knows.
+
+    `said` is the sentence where a value is understood, but means nothing here.
+    """
 
     name: str
     value: str
     known: tuple[str, ...] = ()
     otherwise: str = ""
+    said: str = ""
 
     @property
     def sentence(self) -> str:
         """What was left out."""
+        if self.said:
+            return self.said
         if not self.value:
             return f"“{self.name[:_SHOWN]}” is not something that this page can be asked by."
         return f"“{self.value[:_SHOWN]}” is not understood as “{self.name}”."
@@ -119,9 +127,48 @@ def read(request: HttpRequest, takes: Mapping[str, Takes]) -> None:
     unread_of(request).extend(unread)
 
 
-def leave_out(request: HttpRequest, name: str, values: Iterable[str], known: Iterable[str]) -> None:
-    """Say of values that only the data could tell to be wrong that they were left out."""
-    unread_of(request).extend(Unread(name, value, tuple(known)) for value in dict.fromkeys(values))
+def demand(request: HttpRequest, takes: Mapping[str, Takes]) -> None:
+    """Refuse an address that is not understood as a whole: who fetches a file reads no notice.
+
+    Raises Invalid.
+    """
+    for unread in understood(request.GET, takes)[1]:
+        raise Invalid(unread.sentence, hint=unread.hint, field=unread.name[:_SHOWN])
+
+
+def gone(value: str) -> Unread:
+    """The page of a list by keyset where nothing is left behind its place, or the place is one of another list."""
+    said = "The page of the list that the address names is not there."
+    return Unread("page", value, otherwise=TOKEN.otherwise, said=said)
+
+
+def leave_out(request: HttpRequest, unread: Iterable[Unread], instead: str = "") -> None:
+    """Leave out values that only the data could tell to be wrong, and remember them, for `unread_of`.
+
+    `instead` stands in the address from now on where they stood.
+    """
+    kept = request.GET.copy()
+    for each in unread:
+        values = [value for value in kept.getlist(each.name) if value != each.value]
+        values += [instead] if instead else []
+        kept.setlist(each.name, values) if values else kept.pop(each.name, None)
+        unread_of(request).append(each)
+    kept._mutable = False
+    request.GET = kept  # type: ignore[assignment] # it is immutable by now
+
+
+def page_of(request: HttpRequest, rows: Any, size: int, name: str = "page") -> Page[Any]:
+    """The page of rows that `?page=` asks for, or that parameter `name`; beyond the end the last one, and it is said.
+
+    Its rows may have gone since the link was made. A part of a page that is fetched again says nothing.
+    """
+    pages = Paginator(rows, size)
+    number = whole(request.GET.get(name, ""), BIGINT_DIGITS) or 1
+    if number > (last := pages.num_pages):
+        there = f"There are {last} pages: the last one is shown." if last > 1 else "There is one page only."
+        beyond = Unread(name, request.GET[name], otherwise=there, said=f"There is no page {number} of this list.")
+        leave_out(request, [beyond], instead=str(last) if last > 1 else "")
+    return pages.get_page(number)
 
 
 def unread_of(request: HttpRequest) -> list[Unread]:

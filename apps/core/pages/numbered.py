@@ -4,15 +4,18 @@
 number a little wrong, and nothing else.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from apps.core.database.keyset import Page
 from apps.core.errors import Invalid
 from apps.core.text.numbers import BIGINT_DIGITS, whole
 
 T = TypeVar("T")
+Find = Callable[[int, str], Page]
+"""The page of so many rows that a token leads to; raises Invalid for a token of another list."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class NumberedPage(Generic[T]):
     size: int = 1
     previous: str = ""
     next: str = ""
+    is_there: bool = True
+    """Whether it is the page that the address names, not the first one in its place."""
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.object_list)
@@ -80,19 +85,26 @@ class NumberedPage(Generic[T]):
         return f"{self.first + len(self.object_list)}.{self.next}"
 
 
-def page_at(wanted: str, size: int, find: Callable[[int, str], Page]) -> tuple[Page, int]:
-    """The page that `?page=` names, and the number of its first row; the first page where it names none.
+def page_at(wanted: str, size: int, find: Find, shown: Callable[[list[Any]], list[T]], total: int) -> NumberedPage[T]:
+    """The page that `?page=` names, of `total` rows; the first one where it names none.
 
     So also where nothing is left behind that place, and where so few rows are before it that they are the first ones.
     """
     number, _, token = wanted.partition(".")
     first = whole(number, BIGINT_DIGITS)
-    if first is None or not token:
-        return find(size, ""), 1
-    try:
+    page, is_there = page_or_first(token if first else "", size, find)
+    if token and is_there and not page.previous:
+        page = find(size, "")
+    number_of_first = first if first and page.previous else 1
+    return NumberedPage(shown(page.rows), total, number_of_first, size, page.previous, page.next, is_there)
+
+
+def page_or_first(token: str, size: int, find: Find) -> tuple[Page, bool]:
+    """The page that a token leads to, and whether it is there: else it is the first one."""
+    if not token:
+        return find(size, ""), True
+    with contextlib.suppress(Invalid):
         page = find(size, token)
-    except Invalid:
-        return find(size, ""), 1
-    if not page.rows or not page.previous:
-        return find(size, ""), 1
-    return page, first
+        if page.rows:
+            return page, True
+    return find(size, ""), False

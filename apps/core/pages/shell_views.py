@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -95,7 +94,7 @@ def profile(request: PageRequest) -> HttpResponse:
         "form": form,
         # Shown in this one answer and kept nowhere.
         "secret": secret,
-        "tokens": Paginator(selectors.tokens_of(request.principal), PER_PAGE).get_page(request.GET.get("page")),
+        "tokens": asked.page_of(request, selectors.tokens_of(request.principal), PER_PAGE),
         "memberships": memberships[:PER_PAGE],
         "hidden_projects": max(0, len(memberships) - PER_PAGE),
         "mlflow_lines": f"export MLFLOW_TRACKING_URI={settings.PUBLIC_URL}\nexport MLFLOW_TRACKING_TOKEN=flt_…",

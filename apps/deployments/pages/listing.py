@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -12,7 +11,7 @@ from apps.core.access import may
 from apps.core.database.transactions import snapshot
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
-from apps.core.pages.asked import PAGE, TEXT, words
+from apps.core.pages.asked import PAGE, TEXT, page_of, words
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.commands import posting
 from apps.core.text.names import service_name_from
@@ -85,7 +84,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's deployments."""
     as_matrix, asked = request.GET.get("view") == "matrix", narrowing.asked_of(request.GET)
     rows = (selectors.matrix if as_matrix else selectors.deployments)(project=project)
-    shown = Paginator(narrowing.narrowed(rows, asked), PER_PAGE).get_page(request.GET.get("page"))
+    shown = page_of(request, narrowing.narrowed(rows, asked), PER_PAGE)
     context = {
         "project": project,
         "page_obj": shown,

@@ -1,7 +1,6 @@
 """Pages of targets, and of those that a deployment is placed on. Reads come from selectors, writes go to services."""
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -28,7 +27,7 @@ def targets(request: PageRequest, project: Project) -> HttpResponse:
     name_part = request.GET.get("q", "").strip().lower()
     rows = sorted_rows(target_rows(project, timezone.now()), request.GET.get("sort", ""))
     matching = [row for row in rows if name_part in row.target.name.lower()]
-    shown = Paginator(matching, PER_PAGE).get_page(request.GET.get("page"))
+    shown = asked.page_of(request, matching, PER_PAGE)
     sources = list(selectors.sources(project=project))
     named = [row for row in sources if name_part in row.name.lower()]
     context = {

@@ -17,7 +17,7 @@ from apps.core.models import Project
 from apps.core.pages import asked
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import RefusalsAt
-from apps.core.pages.numbered import NumberedPage, page_at
+from apps.core.pages.numbered import page_at
 from apps.core.states import Role
 from apps.core.text.numbers import BIGINT_DIGITS, whole
 from apps.experiments import selectors, services
@@ -54,13 +54,15 @@ def _context(request: PageRequest, project: Project, form: DaysForm | None = Non
     kinds = [kind for kind in LABELS if wanted not in LABELS or kind == wanted]
     numbers = binned.counts(project)
     parts = binned.parts(kinds, {"project": project})
-    found, first = page_at(request.GET.get("page", ""), PER_PAGE, lambda size, token: keyset.page(parts, size, token))
-    total = sum(numbers[kind] for kind in kinds)
+    at, total = request.GET.get("page", ""), sum(numbers[kind] for kind in kinds)
+    shown = page_at(at, PER_PAGE, lambda size, token: keyset.page(parts, size, token), binned.rows_of, total)
+    if not shown.is_there:
+        asked.leave_out(request, [asked.gone(at)])
     policy = binned.policy(project)
     may_purge = may(request.principal, project, Role.ADMIN)
     context: dict[str, Any] = {
         "project": project,
-        "page_obj": NumberedPage(binned.rows_of(found.rows), total, first, PER_PAGE, found.previous, found.next),
+        "page_obj": shown,
         "total": sum(numbers.values()),
         "kind": wanted if wanted in LABELS else "",
         "kinds": [(kind, label, numbers[kind]) for kind, label in LABELS.items()],

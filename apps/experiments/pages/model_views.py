@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -51,7 +50,7 @@ def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
 def _context(
     request: PageRequest, project: Project, registered: RegisteredModel, alias_form: AliasForm | None = None
 ) -> dict[str, Any]:
-    shown = Paginator(selectors.versions(registered), PER_PAGE).get_page(request.GET.get("page"))
+    shown = asked.page_of(request, selectors.versions(registered), PER_PAGE)
     keys = _metric_keys(list(shown))
     context: dict[str, Any] = {
         "project": project,

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.errors import FlotillaError, Invalid
 from apps.core.models import Project
-from apps.core.pages.asked import leave_out
+from apps.core.pages.asked import TEXT, demand, leave_out
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
@@ -41,9 +41,9 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The runs of an experiment: a table of params and metrics, and a metric's curves."""
     experiment = selectors.experiment(request.principal, name, project=project)
     table = panels.RunTable(experiment, request.GET)
-    if not request.GET.get("part"):
-        for name, values, known in table.unknown():
-            leave_out(request, name, values, known)
+    if not request.GET.get("part") and (unread := [*table.unknown(), *table.gone()]):
+        leave_out(request, unread)
+        table = panels.RunTable(experiment, request.GET)
     context = _context(request, experiment, table)
     return render_page(request, "experiments/detail.html", context)
 
@@ -116,9 +116,15 @@ def _table(request: PageRequest, experiment: Experiment) -> str:
 @page
 @require_safe
 def table_file(request: PageRequest, project: Project) -> HttpResponseBase:
-    """The table that the address describes, all pages of it, as a file: with its columns, or with all there are."""
+    """The table that the address describes, all pages of it, as a file: with its columns, or with all there are.
+
+    Raises Invalid for an address that is not understood: a file of other rows than were asked for looks right.
+    """
+    demand(request, {**panels.TABLE_TAKES, "experiment": TEXT})
     experiment = selectors.experiment(request.principal, request.GET.get("experiment", ""), project=project)
     table = panels.RunTable(experiment, request.GET)
+    for unread in table.unknown():
+        raise Invalid(unread.sentence, hint=unread.hint, field=unread.name)
     columns = table.columns if request.GET.get("col") else table.available
     response = StreamingHttpResponse(tablefile.lines_of(table, columns), content_type="text/csv; charset=utf-8")
     name = f"{experiment.name.replace('/', '-')[:100]}.csv"

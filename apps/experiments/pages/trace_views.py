@@ -19,11 +19,13 @@ from apps.experiments.tracking.traces.told import topic_of
 def listing(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The traces of an experiment."""
     experiment = selectors.experiment(request.principal, name, project=project)
+    traces = panels.TraceList(experiment, request.GET)
+    asked.leave_out(request, traces.gone())
     context = {
         "project": project,
         "experiment": experiment,
         "topic": topic_of(experiment.pk),
-        "traces": panels.TraceList(experiment, request.GET),
+        "traces": traces,
         "states": [(state, word) for state, (word, _) in STATES.items()],
         "command": commands.tracing(experiment),
     }

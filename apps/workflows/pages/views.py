@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.access import may
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
-from apps.core.pages.asked import NUMBER, PAGE, TEXT
+from apps.core.pages.asked import NUMBER, PAGE, TEXT, page_of
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import RefusalsAt
 from apps.core.states import Role
@@ -34,7 +33,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     name = request.GET.get("q", "").strip()
     everything = selectors.pipelines(project=project)
     rows = everything.filter(name__icontains=name) if name else everything
-    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    shown = page_of(request, rows, PER_PAGE)
     last = selectors.last_runs([row.pk for row in shown.object_list])
     runs = [(row, last.get(row.pk, [])) for row in shown]
     context = {
@@ -85,7 +84,7 @@ def _detail(
 ) -> dict[str, Any]:
     pipeline = selectors.pipeline(request.principal, name, project=project)
     version = selectors.version(pipeline, _number(request.GET.get("version")))
-    runs = Paginator(selectors.runs(pipeline=pipeline), RUNS_SHOWN).get_page(request.GET.get("page"))
+    runs = page_of(request, selectors.runs(pipeline=pipeline), RUNS_SHOWN)
     may_change = may(request.principal, project)
     return {
         "project": project,

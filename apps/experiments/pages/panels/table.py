@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.core.pages.asked import PLACE, TEXT, order, words
+from apps.core.pages.asked import PLACE, TEXT, Unread, gone, order, words
 from apps.core.pages.numbered import NumberedPage, page_at
 from apps.core.text.wording import number_text
 from apps.experiments import selectors
@@ -108,10 +108,8 @@ class RunTable(Narrowed):
         except Invalid as error:
             self.error = error.sentence
             return NumberedPage([], 0)
-        keys, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
-        shown = self._runs(keys.rows)
         total = search.count() if self.filtered else self.counts["run_count"]
-        return NumberedPage(shown, total, first, PER_PAGE, keys.previous, keys.next)
+        return page_at(self._query.get("page", ""), PER_PAGE, search.page, self._runs, total)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -198,15 +196,20 @@ class RunTable(Narrowed):
         )
         return col, pin
 
-    def unknown(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """What the address asks for that no run has logged: the parameter, its unknown values, the known ones."""
+    def unknown(self) -> Iterator[Unread]:
+        """What the address asks for that no run has logged."""
         for key in ("col", "pin"):
-            wrong = [name for name in self._query.getlist(key) if name and name not in self.available]
-            if wrong:
-                yield key, wrong, self.available
+            for name in dict.fromkeys(self._query.getlist(key)):
+                if name and name not in self.available:
+                    yield Unread(key, name, tuple(self.available))
         metric = self._query.get("metric", "")
         if metric and metric not in self.metric_keys:
-            yield "metric", [metric], self.metric_keys
+            yield Unread("metric", metric, tuple(self.metric_keys))
+
+    def gone(self) -> Iterator[Unread]:
+        """The page that the address asks for, where it is not there."""
+        if not self.page.is_there:
+            yield gone(self._query.get("page", ""))
 
     @cached_property
     def columns(self) -> list[str]:

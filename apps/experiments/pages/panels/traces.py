@@ -1,7 +1,7 @@
 """The traces of an experiment as a list, and one of them as a waterfall with a panel for a span."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -12,6 +12,8 @@ from django.http import QueryDict
 from apps.core.database import keyset
 from apps.core.database.keyset import Page
 from apps.core.errors import Invalid, Missing
+from apps.core.pages.asked import Unread, gone
+from apps.core.pages.numbered import page_or_first
 from apps.experiments.models import Run, Trace, TraceRun
 from apps.experiments.pages.panels.narrowed import Narrowed
 from apps.experiments.search import traces
@@ -72,6 +74,8 @@ class Shown:
 class TraceList(Narrowed):
     """The traces of an experiment, filtered and cut by what the address says."""
 
+    _is_there = True
+
     @cached_property
     def page(self) -> Page:
         """One page. A filter that makes no sense gives an empty page and sets `error`."""
@@ -79,10 +83,18 @@ class TraceList(Narrowed):
         if self.state in STATES:
             rows = rows.filter(state=self.state)
         try:
-            return keyset.page([traces(rows, self.filter, [])], PER_PAGE, self._query.get("page", ""))
+            part = traces(rows, self.filter, [])
         except Invalid as error:
             self.error = error.sentence
             return Page()
+        token = self._query.get("page", "")
+        page, self._is_there = page_or_first(token, PER_PAGE, lambda size, token: keyset.page([part], size, token))
+        return page
+
+    def gone(self) -> Iterator[Unread]:
+        """The page that the address asks for, where it is not there."""
+        if self.page.rows and not self._is_there:
+            yield gone(self._query.get("page", ""))
 
     @cached_property
     def rows(self) -> list[Shown]:
