@@ -21,6 +21,7 @@ OUTAGES_UNTIL_UNSTABLE = 3
 UNSTABLE_MINUTES = 10
 # Why a watcher that has only begun does not know something yet.
 _BEGINNING = frozenset({"Connecting", "Listing"})
+_REFUSED = "Not known now: the API server refuses the credential."
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _synced(seen: Observation) -> Condition:
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
     if seen.authorized is False:
         # Watches that stand since before the refusal end one by one, and each of them for good.
-        return Condition("Synced", "Unknown", NOT_WATCHED, "Not known now: the API server refuses the credential.")
+        return Condition("Synced", "Unknown", NOT_WATCHED, _REFUSED)
     if seen.silent:
         kind, seconds = max(seen.silent.items(), key=lambda item: item[1])
         minutes = max(1, int(seconds // 60))
@@ -134,6 +135,9 @@ def _synced(seen: Observation) -> Condition:
 
 def _nodes_ready(seen: Observation) -> Condition:
     error = (seen.streams or {}).get("Node")
+    if seen.authorized is False and not seen.nodes:
+        # Not "not yet": a watcher that begins anew would let what was known before stand.
+        return Condition("NodesReady", "Unknown", NOT_WATCHED, _REFUSED)
     if error is None or (error and not seen.nodes):
         # Not listed yet, or never: that is not a cluster without nodes.
         return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")

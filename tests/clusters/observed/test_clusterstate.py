@@ -180,6 +180,18 @@ def test_of_what_a_refused_credential_would_show_nothing_is_claimed(streams: dic
     assert "True" not in said.values()
 
 
+@pytest.mark.parametrize("streams", [UNLISTED, {**SYNCED, "Node": "Unauthorized"}, {}])
+def test_a_watcher_that_begins_with_a_refusal_lets_no_earlier_claim_of_the_nodes_stand(
+    streams: dict[str, str | None],
+) -> None:
+    """The nodes were ready; then the credential was replaced by one that is refused, and the watcher began anew."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    before = merge([], conditions(but()), now)
+    refused = conditions(but(authorized=False, streams=streams, nodes=0, nodes_ready=0))
+    said = {each["type"]: each["status"] for each in merge(before, refused, now, resuming=True)}
+    assert said["NodesReady"] == "Unknown"
+
+
 def test_every_condition_is_always_said() -> None:
     assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
