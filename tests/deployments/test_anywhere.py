@@ -1,5 +1,6 @@
 """Deployments that go to any targets that fit: chosen with a reason, by every door, and never what a policy refuses."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -261,6 +262,16 @@ def person(developer: Principal, client: Client) -> Client:
 
 
 FORM = {"name": "app", "where": "*", "targets": 1, "image": "team/server:1", "replicas": 2, "cpu": "2", "memory": "1Gi"}
+
+
+def test_targets_that_can_be_asked_are_offered_first_and_of_others_it_is_said(
+    person: Client, fleet: list[Target]
+) -> None:
+    Cluster.objects.filter(pk=fleet[0].cluster_id).update(state="Unreachable", reason="Timeout")
+    shown = person.get("/p/demo/deployments/new").content.decode()
+    offered = re.findall(r'name="target" value="([^"]*)"', shown)
+    assert offered == ["us", "eu", "staging"]
+    assert shown.count("eu can&#x27;t be reached · ") == 2
 
 
 def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: list[Target]) -> None:

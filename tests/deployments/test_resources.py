@@ -74,6 +74,19 @@ def test_what_nobody_watches_is_as_the_last_round_found_it(digits: Deployment) -
     ]
 
 
+def test_of_a_target_that_cannot_be_asked_everything_is_as_last_seen(digits: Deployment) -> None:
+    place = place_of(digits)
+    keep(place, "Deployment", "digits-r1")
+    AppliedObject.objects.update(health="Healthy", message="All 3 replicas are available.")
+    where = {"namespace": place.target.namespace, "deployment": "digits", "revision": "1", "health": "Healthy"}
+    factories.pod(place.target.cluster, digits.project, name="digits-r1-a", **where)
+    Placement.objects.filter(pk=place.pk).update(health="Unknown")
+    [tree] = trees_of(reread(digits))
+    [made] = tree.resources
+    assert (made.health, made.said) == ("Unknown", "Healthy when last seen: All 3 replicas are available.")
+    assert [(each.health, each.said) for each in made.below] == [("Unknown", "Healthy when last seen.")]
+
+
 def test_a_crowd_is_cut_and_counted(digits: Deployment) -> None:
     place = place_of(digits)
     keep(place, "Deployment", "digits-r1")

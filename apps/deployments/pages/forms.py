@@ -18,7 +18,7 @@ from apps.core.text import safeyaml
 from apps.core.text.names import check_service_name
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Revision, Target
-from apps.deployments.pages.placefields import ANY, ANY_OF, NAMED, AnyTargetFields, how_many
+from apps.deployments.pages.placefields import ANY, ANY_OF, NAMED, AnyTargetFields, asked_first, cluster_of, how_many
 from apps.deployments.pages.probefields import PORT, PROBES, USUAL, ProbeFields, probes_initial
 from apps.deployments.pages.rollsfields import ROLLS, RollsFields
 from apps.deployments.pages.runtimefields import KSERVE, RUNTIME, RuntimeFields
@@ -103,7 +103,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RollsFields, ProbeFields, Runtime
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         kwargs["initial"] = USUAL | (kwargs.get("initial") or {})
         super().__init__(*args, **kwargs)
-        rows = list(selectors.targets(project=project).order_by("name"))
+        rows = asked_first(selectors.targets(project=project))
         self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
         if len(rows) > 1:
             self.parts = (("where", "deployments/where.html"), *self.parts)
@@ -240,7 +240,7 @@ def _models(project: Project) -> list[Any]:
 
 
 def _target_text(target: Target) -> str:
-    return format_html('{}<span class="sub">{} · {}</span>', target.name, target.cluster.name, target.environment)
+    return format_html('{}<span class="sub">{} · {}</span>', target.name, cluster_of(target), target.environment)
 
 
 def _shown(spec: dict[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What the deployment's page shows, computed only when a part of the page asks for it."""
 
 import functools
+from collections.abc import Iterable
 from datetime import datetime
 
 from apps.clusters.models import Pod
@@ -14,7 +15,7 @@ from apps.core.access import Principal, may
 from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Heal, Recording, Revision
+from apps.deployments.models import Deployment, Heal, Placement, Recording, Revision
 from apps.deployments.pages.links import pod_url, run_url
 from apps.deployments.pages.ready import ready_of, ready_of_revision
 from apps.deployments.pages.replicas import By, Group, groups_of
@@ -130,8 +131,7 @@ class Board(RolloutBoard):
     @property
     def where(self) -> str:
         """ "gke-eu", or "3 clusters"."""
-        clusters = {place.target.cluster.name for place in self.deployment.places}
-        return next(iter(clusters)) if len(clusters) == 1 else f"{len(clusters)} clusters"
+        return _clusters_of(self.deployment.places)
 
     @property
     def strategy(self) -> str:
@@ -215,8 +215,9 @@ class Board(RolloutBoard):
 
     @property
     def ready_there(self) -> str:
-        """ "3 of 3 ready on eu"; "2 of 2 ready on 2 clusters; 1 on a target that can't be asked"."""
-        return ready_of(self.deployment).said(f"ready on {self.where}")
+        """ "3 of 3 ready on eu"; "2 of 2 ready on eu; 1 on a target that can't be asked"."""
+        asked = [place for place in self.deployment.places if not place.is_lost]
+        return ready_of(self.deployment).said(f"ready on {_clusters_of(asked or self.deployment.places)}")
 
     @property
     def model(self) -> str:
@@ -283,6 +284,12 @@ class Board(RolloutBoard):
         state = revision_state(self.deployment, revision, entry, in_trouble=self.in_trouble)
         ready = ready_of_revision(self.deployment, revision.number) if entry["wanted"] or entry["existing"] else None
         return RevisionRow(revision, state, ready)
+
+
+def _clusters_of(places: Iterable[Placement]) -> str:
+    """ "gke-eu", or "3 clusters"."""
+    names = {place.target.cluster.name for place in places}
+    return next(iter(names)) if len(names) == 1 else f"{len(names)} clusters"
 
 
 def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:

@@ -1,11 +1,12 @@
 """The fields by which targets are chosen that nobody names: in the form of a new deployment, and of one more target."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
 
 from apps.clusters.fit import Prefer
+from apps.clusters.services import is_away, why_silent
 from apps.core.pages.formfields import SHORT
 from apps.core.pages.formtext import pairs
 from apps.deployments.models import Target
@@ -43,6 +44,16 @@ class AnyTargetFields(forms.Form):
     def anywhere(self) -> dict[str, Any]:
         """What services take as `anywhere`."""
         return {name: self.cleaned_data[name] for name in ANY_OF if self.cleaned_data.get(name)}
+
+
+def asked_first(rows: Iterable[Target]) -> list[Target]:
+    """Targets by name, those last whose clusters can't be asked now."""
+    return sorted(rows, key=lambda row: (is_away(row.cluster), row.name))
+
+
+def cluster_of(target: Target) -> str:
+    """The target's cluster: "gke-eu", or "gke-eu can't be reached"."""
+    return why_silent(target.cluster) or target.cluster.name
 
 
 def how_many() -> forms.IntegerField:

@@ -116,7 +116,20 @@ def _of_place(
     if place.token_id is not None:
         said = "The token that fetches the model. Its text is on the cluster alone."
         made.append(Resource(f"{place.pk}-secret", "Secret", secret, "Applied", said))
+    if place.is_lost:
+        for resource in made:
+            _as_last_seen(resource)
     return sorted(made, key=_by_kind)
+
+
+def _as_last_seen(resource: Resource) -> None:
+    """Let an object of a target that can't be asked say how it was; what was applied is applied all the same."""
+    if resource.health != "Applied":
+        was = f"{resource.health} when last seen"
+        resource.said = f"{was}: {resource.said}" if resource.said else f"{was}."
+        resource.health = Health.UNKNOWN
+    for below in resource.below:
+        _as_last_seen(below)
 
 
 def _resource(place: Placement, row: AppliedObject, seen: Workload | None) -> Resource:

@@ -12,7 +12,7 @@ from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Target
 from apps.deployments.pages.gatewayfields import GatewayFields, shown_gateway
-from apps.deployments.pages.placefields import ANY, ANY_OF, AnyTargetFields
+from apps.deployments.pages.placefields import ANY, ANY_OF, AnyTargetFields, asked_first, cluster_of
 from apps.deployments.pages.windowlines import line_of, window_of
 from apps.deployments.rollout.policy import Policy, parse_policy
 from apps.deployments.rollout.strategy import Kind
@@ -61,8 +61,8 @@ class AddTargetForm(AnyTargetFields):
         initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 1}
         super().__init__(data, initial=initial, **kwargs)
         there = {place.target_id for place in deployment.placements.all()}
-        rows = [row for row in selectors.targets(project=deployment.project).order_by("name") if row.pk not in there]
-        choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]
+        rows = asked_first(row for row in selectors.targets(project=deployment.project) if row.pk not in there)
+        choices = [(row.name, f"{row.name} · {cluster_of(row)}") for row in rows]
         self.may_choose = len(rows) > 1
         if self.may_choose:
             self.parts, self.part_fields = (("target", "deployments/where_more.html"),), ("target", *ANY_OF)
