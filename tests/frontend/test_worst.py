@@ -29,8 +29,12 @@ MEASURE = """() => {
   for (const e of document.querySelectorAll("#tokens td button")) {
     if (e.getBoundingClientRect().right > innerWidth) bad.push(`to be scrolled for: ${said(e)}`);
   }
-  for (const e of document.querySelectorAll(".scroll:has(> :is(.activity, .stack))")) {
+  for (const e of document.querySelectorAll(".scroll:has(> :is(.activity, .folding))")) {
     if (e.scrollWidth > e.clientWidth + 1) bad.push(`scrolls sideways: ${said(e)}`);
+  }
+  for (const e of document.querySelectorAll(".scroll > table")) {
+    const row = e.querySelector("tbody tr"), left = e.parentElement.clientWidth - (row ? row.offsetWidth : 1e9);
+    if (left > 1) bad.push(`leaves ${left} px of its card empty: ${said(e)}`);
   }
   for (const e of document.querySelectorAll("main *, .top *, .rail *")) {
     if (!(e instanceof HTMLElement) || e.closest(".sr-only, pre, select, .chart")) continue;

@@ -219,7 +219,7 @@ def told(run: Run, last: Attempt | None) -> str:
     why = how_it_failed(run, last)
     code = f"exit code {run.exit_code}" if run.exit_code is not None else ""
     words = ", ".join(part for part in (run.reason, code) if part)
-    return why.sentence if why else run.message or (f"{words}." if words else "It gave no reason.")
+    return why.sentence if why else run.message or (f"{words}." if words else "No reason was given.")
 
 
 def why_of_attempt(run: Run, attempt: Attempt) -> Why | None:
