@@ -111,6 +111,8 @@ class PipelineRun(models.Model):
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     params = models.JSONField(default=dict, blank=True)
+    # Whether no earlier success stands for any step.
+    anew = models.BooleanField(default=False, db_default=False)
     # The run whose successes were taken over, and the webhook that started it, where one did.
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
     webhook = models.ForeignKey(Webhook, models.SET_NULL, null=True, blank=True, related_name="runs")
@@ -165,6 +167,8 @@ class Step(models.Model):
     message = models.TextField(blank=True)
     # What later steps may read of it, once it has ended.
     outputs = models.JSONField(default=dict, blank=True)
+    # What is equal for steps of which one may stand for the other; "" for one that none may.
+    fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="")
     run = models.ForeignKey(Run, models.SET_NULL, null=True, blank=True, related_name="steps")
     rollout = models.ForeignKey(Rollout, models.SET_NULL, null=True, blank=True, related_name="steps")
     started_at = models.DateTimeField(null=True, blank=True)
@@ -175,6 +179,9 @@ class Step(models.Model):
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["pipeline_run", "name", "item"], name="step_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["fingerprint"], condition=~Q(fingerprint=""), name="step_by_fingerprint"),
         ]
 
     def __str__(self) -> str:

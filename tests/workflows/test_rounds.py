@@ -1,5 +1,7 @@
 """Pipeline runs from start to end: rows, rounds, people, and a worker that dies at any statement."""
 
+import io
+
 import pytest
 from django.db import transaction
 
@@ -11,6 +13,7 @@ from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.models import Deployment
 from apps.deployments.states import ROLLOUT_MOVES
+from apps.experiments.files import artifacts
 from apps.experiments.models import ModelVersion, Run
 from apps.experiments.states import RunState
 from apps.workflows import selectors, services
@@ -343,3 +346,55 @@ def test_a_step_whose_outputs_were_not_kept_has_failed(ada, project, cluster, ke
     rounds(run)
     row = step(run, "cut", 0)
     assert (row.state, row.reason) == ("Failed", reason) and said in row.message
+
+
+CACHED = """
+name: cached
+params: {n: 1}
+steps:
+  - name: cut
+    cache: true
+    run: {image: busybox, args: ["${{ params.n }}"], outputs: {data: files}}
+  - name: learn
+    cache: true
+    run: {image: busybox, inputs: {data: "${{ steps.cut.files.data }}"}}
+"""
+
+
+def kept(row: Step, content: bytes) -> Run:
+    """The step's run ends, and this is what it has put out."""
+    artifacts.write(row.run, "outputs/data/all.csv", io.BytesIO(content))
+    return end(row, kept="complete", rows=7)
+
+
+def test_what_has_succeeded_with_the_same_is_not_run_again(ada, project, cluster):
+    first = rounds(started(ada, project, CACHED))
+    cut = kept(step(first, "cut"), b"1,2")
+    learned = end(step(rounds(first), "learn"))
+    rounds(first)
+    second = rounds(services.start(principal=ada, pipeline=first.pipeline))
+    assert second.state == "Succeeded" and (step(second, "cut").run, step(second, "learn").run) == (cut, learned)
+    row = step(second, "cut")
+    assert row.reason == "Cached" and "those of cached #1" in row.message and row.outputs["rows"] == 7
+    # Another parameter, another content of what is read, or being told so: it runs.
+    third = rounds(services.start(principal=ada, pipeline=first.pipeline, params={"n": 2}))
+    assert step(third, "cut").state == "Running"
+    kept(step(third, "cut"), b"1,2,3")
+    assert step(rounds(third), "learn").state == "Running", "its input has another content"
+    again = rounds(services.start(principal=ada, pipeline=first.pipeline, anew=True))
+    assert step(again, "cut").state == "Running"
+    kept(step(again, "cut"), b"1,2")
+    assert step(rounds(again), "learn").state == "Running", "told to run anew"
+
+
+def test_the_same_content_by_another_run_is_the_same_and_what_is_gone_stands_for_nothing(ada, project, cluster):
+    first = rounds(started(ada, project, CACHED))
+    cut = kept(step(first, "cut"), b"1,2")
+    end(step(rounds(first), "learn"))
+    rounds(first)
+    artifacts.delete(cut, "outputs")
+    second = rounds(services.start(principal=ada, pipeline=first.pipeline))
+    assert step(second, "cut").state == "Running", "its files are gone"
+    kept(step(second, "cut"), b"1,2")
+    rounds(second)
+    assert (step(second, "learn").reason, second.state) == ("Cached", "Succeeded")

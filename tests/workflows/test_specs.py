@@ -7,8 +7,10 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.core.text import safeyaml
+from apps.experiments.specs import parse_spec
 from apps.workflows.specs import Kind, PipelineSpec, bodies, expanding
 from apps.workflows.specs import expressions as ex
+from apps.workflows.specs.caching import fingerprint
 from apps.workflows.specs.parameters import from_text, given
 from apps.workflows.specs.parsing import parse_pipeline
 from tests.workflows.pipelines import DIGITS, digits
@@ -207,3 +209,37 @@ def test_a_body_is_rendered_with_texts_where_only_texts_go():
 def test_numbers_out_of_expressions_wait_for_the_start():
     body = {"image": "a", "retries": "${{ params.epochs }}", "resources": {"cpu": "${{ params.epochs }}"}}
     assert bodies.check_body(Kind.RUN, body, "steps.0.run") == body
+
+
+PINNED = f"team/train@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_pinned"),
+    [
+        ({"image": PINNED}, True),
+        ({"image": "team/train:1"}, False),
+        ({"image": PINNED, "git": {"url": "https://a.b/c", "ref": "a" * 40}}, True),
+        ({"image": PINNED, "git": {"url": "https://a.b/c", "ref": "main"}}, False),
+        ({"image": PINNED, "volumes": [{"mountPath": "/x", "emptyDir": {}}]}, True),
+        ({"image": PINNED, "volumes": [{"mountPath": "/x", "persistentVolumeClaim": {"claimName": "c"}}]}, False),
+        ({"image": PINNED, "secret_env": {"KEY": {"secretName": "s", "key": "k"}}}, False),
+        ({"image": PINNED, "checkpoints": {"size": "1Gi"}}, False),
+    ],
+)
+def test_by_itself_only_what_is_pinned_is_reused(asked, is_pinned):
+    spec = parse_spec(asked)
+    assert bool(fingerprint(spec, {}, {}, asked=None)) is is_pinned
+    assert fingerprint(spec, {}, {}, asked=True) and not fingerprint(spec, {}, {}, asked=False)
+    assert not fingerprint(spec, {}, {"x": ("",)}, asked=True), "nobody knows the content of its input"
+
+
+def test_a_result_does_not_follow_from_where_and_for_how_long_it_may_run():
+    def mark(params={}, digests={}, **more):  # noqa: B006
+        return fingerprint(parse_spec({"image": PINNED, **more}), params, digests, asked=None)
+
+    same = mark(inputs={"x": f"runs:/{'a' * 32}/outputs/x"}, digests={"x": ("1",)})
+    assert same == mark(inputs={"x": f"runs:/{'b' * 32}/outputs/x"}, digests={"x": ("1",)}, deadline_seconds=9)
+    assert same == mark(digests={"x": ("1",)}, resources={"cpu": "2"}, retries=3)
+    different = [mark(digests={"x": ("2",)}), mark(args=["1"]), mark(env={"A": "1"}), mark(params={"a": "1"}), mark()]
+    assert len({same, *different}) == 6

@@ -56,6 +56,7 @@ class RunActions:
             pipeline=pipeline,
             params=asked.get("params") or {},
             version=asked.get("version"),
+            anew=asked["anew"],
         )
         return self._shown(run, 201)
 

@@ -112,8 +112,8 @@ class PipelineRunSerializer(serializers.ModelSerializer[PipelineRun]):
     class Meta:
         model = PipelineRun
         fields: tuple[str, ...] = (
-            "number", "project", "pipeline", "version", "state", "reason", "message", "params", "retry_of", "webhook",
-            "created_by", "canceled_by", "started_at", "ended_at", "step_count", "ended_count",
+            "number", "project", "pipeline", "version", "state", "reason", "message", "params", "anew", "retry_of",
+            "webhook", "created_by", "canceled_by", "started_at", "ended_at", "step_count", "ended_count",
         )  # fmt: skip
 
 
@@ -136,6 +136,9 @@ class NewPipelineRunSerializer(Strict):
 
     params = serializers.DictField(required=False, help_text="By name; what is left out has its default.")
     version = serializers.IntegerField(required=False, min_value=1, help_text="The last one unless given.")
+    anew = serializers.BooleanField(
+        required=False, default=False, help_text="Run also steps for which an earlier success would stand."
+    )
 
 
 class DecisionSerializer(Strict):

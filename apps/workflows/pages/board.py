@@ -17,6 +17,7 @@ from apps.workflows.decision import word_of
 from apps.workflows.layout import HEIGHT, WIDTH, Picture, picture
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.pages.files import StepFiles, files_of_step
+from apps.workflows.services.starting import CACHED
 from apps.workflows.specs import Kind, PipelineSpec, StepSpec
 from apps.workflows.states import PipelineRunState, StepState
 
@@ -73,6 +74,8 @@ class Node:
         if self.step.each is not None:
             done = sum(row.state == StepState.SUCCEEDED for row in self.rows)
             parts.append(f"{done} of {len(self.rows)}")
+        if all(row.reason == CACHED for row in self.rows):
+            return " · ".join([*parts, "not run again"])
         starts = [row.started_at for row in self.rows if row.started_at]
         ends = [row.ended_at for row in self.rows if row.ended_at]
         if starts and len(ends) == len(self.rows):

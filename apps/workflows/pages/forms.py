@@ -43,6 +43,12 @@ class StartForm(forms.Form):
                 help_text=f"{each.description} ({each.type})" if each.description else f"{each.type}",
             )
 
+        self.fields["anew"] = forms.BooleanField(
+            label="Run everything anew",
+            required=False,
+            help_text="Also steps for which an earlier success would stand.",
+        )
+
     def asked(self) -> dict[str, Any]:
         """The values that were typed, by name; what was emptied has its default."""
         read = {each.name: _value(each, self.cleaned_data[PREFIX + each.name]) for each in self.params}

@@ -130,7 +130,11 @@ def start(request: PageRequest, project: Project, name: str) -> HttpResponse:
     if form.is_valid():
         try:
             run = services.start(
-                principal=request.principal, pipeline=pipeline, params=form.asked(), version=version.number
+                principal=request.principal,
+                pipeline=pipeline,
+                params=form.asked(),
+                version=version.number,
+                anew=form.cleaned_data["anew"],
             )
         except FlotillaError as error:
             field = PREFIX + error.field.removeprefix("params.")

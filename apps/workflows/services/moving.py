@@ -105,9 +105,10 @@ class _Pass:
             raise
         except FlotillaError as error:
             return self._refused(row, error)
-        self._put(row, run=begun.run, rollout=begun.rollout, outputs=dict(begun.outputs), started_at=self.now)
+        made = {"run": begun.run, "rollout": begun.rollout, "fingerprint": begun.fingerprint}
+        self._put(row, **made, outputs=dict(begun.outputs), started_at=self.now)
         if begun.state is StepState.SUCCEEDED:
-            self._end(row, Ended(begun.state, "Completed", begun.message, dict(begun.outputs)))
+            self._end(row, Ended(begun.state, begun.reason, begun.message, dict(begun.outputs)))
         else:
             self._advance(row, begun.state, "Started", begun.message)
         return None

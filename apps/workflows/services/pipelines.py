@@ -87,8 +87,10 @@ def start(
     params: Mapping[str, Any] | None = None,
     version: int | None = None,
     webhook: Webhook | None = None,
+    anew: bool = False,
 ) -> PipelineRun:
-    """Start a run of a version, the last one unless told, with these parameters. Needs the developer role.
+    """Start a run of a version, the last one unless told, with these parameters; `anew` where no earlier success shall
+    stand for a step. Needs the developer role.
 
     Raises Invalid naming the parameter, Missing for a version that there is not.
     """
@@ -101,8 +103,8 @@ def start(
             Step(name=step.name, item=number, value=value, kind=step.kind, state=StepState.WAITING)
             for step, number, value in expanding.items(spec, values)
         ]
-        run = _insert(principal, chosen, values, rows, webhook=webhook)
-        after = {"run": run.number, "version": chosen.number, "params": values}
+        run = _insert(principal, chosen, values, rows, webhook=webhook, anew=anew)
+        after = {"run": run.number, "version": chosen.number, "params": values, "anew": anew}
         record(principal, "pipeline.start", run.pipeline, after)
     return run
 
@@ -166,7 +168,7 @@ def retry(*, principal: Principal, run: PipelineRun) -> PipelineRun:
         if former.state not in (PipelineRunState.FAILED, PipelineRunState.CANCELED):
             raise Conflict(f"There is nothing to retry: this run is {former.state}.")
         rows = [_again(step, former) for step in former.steps.all()]
-        again = _insert(principal, former.version, former.params, rows, retry_of=former)
+        again = _insert(principal, former.version, former.params, rows, retry_of=former, anew=former.anew)
         after = {"run": again.number, "retry_of": former.number}
         record(principal, "pipeline.retry", again.pipeline, after)
     return again
@@ -177,7 +179,7 @@ def _again(step: Step, former: PipelineRun) -> Step:
     same = Step(name=step.name, item=step.item, value=step.value, kind=step.kind, state=StepState.WAITING)
     if step.state == StepState.SUCCEEDED:
         same.state, same.outputs = step.state, step.outputs
-        same.run_id, same.rollout_id = step.run_id, step.rollout_id
+        same.run_id, same.rollout_id, same.fingerprint = step.run_id, step.rollout_id, step.fingerprint
         same.reason, same.message = "Reused", f"As in #{former.number}."
         same.started_at, same.ended_at = step.started_at, step.ended_at
     return same

@@ -21,12 +21,16 @@ from apps.experiments.services.launching import experiments_for
 from apps.experiments.specs import parse_spec
 from apps.experiments.specs.places import parse_anywhere
 from apps.workflows.models import PipelineRun, Step
+from apps.workflows.services import reusing
 from apps.workflows.specs import Kind
 from apps.workflows.specs.bodies import NEW_KEYS, REVISION_KEYS
 from apps.workflows.states import StepState
 
 PIPELINE_TAG, STEP_TAG = "flotilla.pipeline", "flotilla.step"
 """Tags of a run that is a step: "digits #3", and the step's name."""
+
+CACHED = "Cached"
+"""The reason of a step for which an earlier success stands."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Begun:
     rollout: Rollout | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
+    reason: str = "Completed"
+    fingerprint: str = ""
 
 
 def begin(of: PipelineRun, row: Step, body: Mapping[str, Any]) -> Begun:
@@ -52,17 +58,24 @@ def _run(principal: Principal, project: Project, of: PipelineRun, row: Step, bod
     name = str(body.get("experiment") or of.pipeline.name)
     experiment = experiments_for(principal=principal, project=project, names=[name])[name]
     told = {} if row.value is None else row.value if isinstance(row.value, dict) else {"each": row.value}
+    spec, params = parse_spec(body), {**told, **(body.get("params") or {})}
+    asked = next(step.cache for step in of.version.parsed.steps if step.name == row.name)
+    mark = reusing.fingerprint(project, spec, params, asked=asked)
+    former = reusing.earlier(project, mark) if not of.anew else None
+    if former is not None:
+        said = f"Not run again: image, command, parameters and inputs are those of {former.pipeline_run}."
+        return Begun(StepState.SUCCEEDED, former.run, None, former.outputs, said, CACHED, mark)
     run = launching.launch_run(
         principal=principal,
         experiment=experiment,
-        spec=parse_spec(body),
+        spec=spec,
         name=str(body.get("name") or f"{of.pipeline.name}-{of.number} {row.label}"),
         cluster=body.get("cluster") or None,
-        params={**told, **(body.get("params") or {})},
+        params=params,
         tags={**(body.get("tags") or {}), PIPELINE_TAG: str(of), STEP_TAG: row.label},
         anywhere=parse_anywhere(body),
     )
-    return Begun(StepState.RUNNING, run=run)
+    return Begun(StepState.RUNNING, run=run, fingerprint=mark)
 
 
 def _register(principal: Principal, project: Project, of: PipelineRun, row: Step, body: Mapping[str, Any]) -> Begun:

@@ -77,7 +77,8 @@ class Each:
 @dataclass(frozen=True)
 class StepSpec:
     """A step: what it does (`body`, whose texts may hold expressions), and all steps that it needs, named or implied by
-    what it reads. `when` is an expression without its marks; `deadline_seconds` counts from its start."""
+    what it reads. `when` is an expression without its marks; `deadline_seconds` counts from its start; `cache` says
+    whether an equal step's success may stand for it, None where that follows from what it names."""
 
     name: str
     kind: Kind
@@ -86,6 +87,7 @@ class StepSpec:
     when: str = ""
     each: Each | None = None
     deadline_seconds: int | None = None
+    cache: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -97,6 +99,7 @@ class StepSpec:
             "when": self.when,
             "each": self.each.to_json() if self.each else None,
             "deadline_seconds": self.deadline_seconds,
+            **({"cache": self.cache} if self.cache is not None else {}),
         }
 
     @classmethod
@@ -110,6 +113,7 @@ class StepSpec:
             when=data["when"],
             each=Each.from_json(data["each"]) if data["each"] else None,
             deadline_seconds=data["deadline_seconds"],
+            cache=data.get("cache"),
         )
 
 

@@ -13,7 +13,7 @@ from apps.workflows.specs.fields import MAX_DEADLINE_SECONDS, at, identifier, ma
 from apps.workflows.specs.parameters import is_list, parse_parameters
 
 _KEYS = ("name", "description", "params", "steps", "deadline_seconds")
-_STEP_KEYS = ("name", "needs", "when", "each", "deadline_seconds", *Kind)
+_STEP_KEYS = ("name", "needs", "when", "each", "deadline_seconds", "cache", *Kind)
 
 
 def parse_pipeline(data: Any) -> PipelineSpec:
@@ -62,6 +62,7 @@ def _step(item: Any, path: str) -> StepSpec:
         when=_when(shape.get("when"), at(path, "when")),
         each=_each(shape["each"], at(path, "each")) if shape.get("each") is not None else None,
         deadline_seconds=_deadline(shape.get("deadline_seconds"), kind, at(path, "deadline_seconds")),
+        cache=_cache(shape.get("cache"), kind, at(path, "cache")),
     )
 
 
@@ -70,6 +71,12 @@ def _deadline(value: Any, kind: Kind, path: str) -> int | None:
         hint = "Put it into the step's run: it covers all attempts." if kind is Kind.RUN else "Leave it out."
         raise Invalid(f"A {kind} step has no deadline of its own.", field=path, hint=hint)
     return whole(value, path, most=MAX_DEADLINE_SECONDS)
+
+
+def _cache(value: Any, kind: Kind, path: str) -> bool | None:
+    if value is not None and (kind is not Kind.RUN or not isinstance(value, bool)):
+        raise Invalid("cache is true or false, of a step that is a run.", field=path)
+    return value
 
 
 def _when(value: Any, path: str) -> str:
