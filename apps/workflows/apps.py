@@ -17,11 +17,12 @@ class WorkflowsConfig(AppConfig):
         from apps.deployments.models import Rollout
         from apps.experiments.models import Run
         from apps.workflows import holdings, selectors
-        from apps.workflows.reconcile import reconcile
+        from apps.workflows.reconcile import reconcile, reconcile_schedule
         from apps.workflows.services import waking
-        from apps.workflows.services.common import KIND
+        from apps.workflows.services.common import KIND, SCHEDULE
 
         work.register(KIND, reconcile, resync=selectors.left_behind)
+        work.register(SCHEDULE, reconcile_schedule, resync=selectors.overdue)
         transitions.hear(Run, waking.run_moved)
         transitions.hear(Rollout, waking.rollout_moved)
         belongings.register(holdings.of_project)

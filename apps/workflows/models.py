@@ -11,8 +11,11 @@ from apps.core.models import ApiToken, Project, User, validate_name
 from apps.deployments.models import Rollout
 from apps.experiments.models import Run
 from apps.workflows.specs import Kind, PipelineSpec
+from apps.workflows.specs.timetables import Missed, Overlap, Timetable
 from apps.workflows.states import FINAL, UNDER_WAY, UNENDED, PipelineRunState, StepState
 
+OVERLAPS = [(each.value, each.value) for each in Overlap]
+MISSED = [(each.value, each.value) for each in Missed]
 KINDS = [(kind.value, kind.value) for kind in Kind]
 RUN_STATES = [(state.value, state.value) for state in PipelineRunState]
 STEP_STATES = [(state.value, state.value) for state in StepState]
@@ -101,6 +104,45 @@ class Webhook(models.Model):
         return Principal.by(self.maker, self.maker_token)
 
 
+class Schedule(models.Model):
+    """What starts a pipeline by the clock, in the name of whoever made it, with these parameters."""
+
+    pipeline = models.ForeignKey(Pipeline, models.CASCADE, related_name="schedules")
+    name = models.CharField(max_length=40, validators=[validate_name])
+    cron = models.CharField(max_length=100)
+    time_zone = models.CharField(max_length=60)
+    overlap = models.CharField(max_length=16, choices=OVERLAPS)
+    missed = models.CharField(max_length=16, choices=MISSED)
+    params = models.JSONField(default=dict, blank=True)
+    paused = models.BooleanField(default=False)
+    # When it is due; None while it is paused. `last_at` is when it last started one, `said` what is to be said of the
+    # last time that it was due.
+    next_at = models.DateTimeField(null=True, blank=True)
+    last_at = models.DateTimeField(null=True, blank=True)
+    said = models.TextField(blank=True)
+    maker = _person()
+    maker_token = _token()
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["pipeline", "name"], name="schedule_name_of_pipeline")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.pipeline}"
+
+    @property
+    def timetable(self) -> Timetable:
+        """When it is due."""
+        return Timetable(self.cron, self.time_zone, Overlap(self.overlap), Missed(self.missed))
+
+    @property
+    def principal(self) -> Principal:
+        """Whoever made it, with no more rights than they have now."""
+        return Principal.by(self.maker, self.maker_token)
+
+
 class PipelineRun(models.Model):
     """One execution of a version of a pipeline, with its parameters, in the name of whoever started it."""
 
@@ -113,9 +155,10 @@ class PipelineRun(models.Model):
     params = models.JSONField(default=dict, blank=True)
     # Whether no earlier success stands for any step.
     anew = models.BooleanField(default=False, db_default=False)
-    # The run whose successes were taken over, and the webhook that started it, where one did.
+    # The run whose successes were taken over, and the webhook or the schedule that started it, where one did.
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
     webhook = models.ForeignKey(Webhook, models.SET_NULL, null=True, blank=True, related_name="runs")
+    schedule = models.ForeignKey(Schedule, models.SET_NULL, null=True, blank=True, related_name="runs")
     created_by = models.CharField(max_length=200, blank=True)
     starter = _person()
     starter_token = _token()

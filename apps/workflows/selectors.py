@@ -2,21 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
+from django.utils import timezone
 
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments.states import UNFINISHED
 from apps.experiments.states import SETTLED
-from apps.workflows.models import Delivery, Pipeline, PipelineRun, PipelineVersion, Step, Webhook
+from apps.workflows.models import Delivery, Pipeline, PipelineRun, PipelineVersion, Schedule, Step, Webhook
 from apps.workflows.specs import Kind
 from apps.workflows.states import FINAL, UNDER_WAY, UNENDED
 
 LAST_RUNS = 10
+SLOW = timedelta(minutes=1)
+UNENDED_RUNS = Q(state__in=UNENDED)
 
 
 def pipelines(**scope: Any) -> QuerySet[Pipeline]:
@@ -56,7 +60,9 @@ def version(of: Pipeline, number: int | None = None) -> PipelineVersion:
 
 def runs(**scope: Any) -> QuerySet[PipelineRun]:
     """The runs of pipelines, the newest first, with the number of steps and of those that have ended."""
-    rows = PipelineRun.objects.filter(**scope).select_related("pipeline__project", "version", "retry_of", "webhook")
+    rows = PipelineRun.objects.filter(**scope).select_related(
+        "pipeline__project", "version", "retry_of", "webhook", "schedule"
+    )
     ended = Count("steps", filter=Q(steps__state__in=FINAL))
     return rows.annotate(step_count=Count("steps"), ended_count=ended).order_by("-id")
 
@@ -88,6 +94,25 @@ def webhook(of: Pipeline, name: str) -> Webhook:
     if found is None:
         raise Missing(f"{of} has no webhook {name!r}.")
     return found
+
+
+def schedules(of: Pipeline) -> QuerySet[Schedule]:
+    """The schedules of a pipeline, by name."""
+    return Schedule.objects.filter(pipeline=of).select_related("pipeline__project").order_by("name", "id")
+
+
+def schedule(of: Pipeline, name: str) -> Schedule:
+    """One schedule by name. Raises Missing."""
+    found = schedules(of).filter(name=name).first()
+    if found is None:
+        raise Missing(f"{of} has no schedule {name!r}.")
+    return found
+
+
+def overdue() -> list[tuple[int, int | None]]:
+    """The schedules for the resync: those whose time has passed by more than any worker needs."""
+    rows = Schedule.objects.filter(paused=False, next_at__lt=timezone.now() - SLOW)
+    return [(pk, None) for pk in rows.values_list("pk", flat=True)]
 
 
 def deliveries(of: Pipeline) -> QuerySet[Delivery]:

@@ -5,6 +5,7 @@ from apps.core.models import Project, User
 from apps.experiments.models import Run
 from apps.workflows import services
 from apps.workflows.models import PipelineRun, PipelineVersion, Step
+from apps.workflows.specs.timetables import Timetable
 
 SOURCE = """
 name: {name}
@@ -29,6 +30,7 @@ def create(person: User, project: Project, run: Run) -> None:
     Step.objects.filter(pipeline_run=waits, name="train").update(state="Succeeded", outputs={"accuracy": 0.9})
     Step.objects.filter(pipeline_run=waits, name="go").update(state="Paused")
     services.create_webhook(principal=Principal(user=person), pipeline=version.pipeline, name="push")
+    _scheduled(version, person, "nightly")
 
 
 def more(person: User, project: Project, run: Run, number: int) -> None:
@@ -42,6 +44,13 @@ def more(person: User, project: Project, run: Run, number: int) -> None:
     waits = PipelineRun.objects.get(pipeline=version.pipeline, number=2)
     Step.objects.create(pipeline_run=waits, name="train", item=number + 2, value=number, kind="run", state="Succeeded")
     services.create_webhook(principal=Principal(user=person), pipeline=version.pipeline, name=f"push-{number}")
+    _scheduled(version, person, f"nightly-{number}")
+
+
+def _scheduled(version: PipelineVersion, person: User, name: str) -> None:
+    timetable = Timetable("0 3 * * *", "Europe/Berlin")
+    about = {"pipeline": version.pipeline, "timetable": timetable, "params": {}}
+    services.create_schedule(principal=Principal(user=person), name=name, **about)
 
 
 def _version(person: User, project: Project, name: str) -> PipelineVersion:

@@ -12,6 +12,13 @@ PAGES = get(
     "/p/demo/pipelines/digits/runs/1/",
     "/p/demo/pipelines/digits/runs/2/?step=train",
 )
+NEW_SCHEDULE = {
+    "name": "weekly",
+    "cron": "@weekly",
+    "time_zone": "UTC",
+    "overlap": "forbid",
+    "missed": "once",
+}
 _RUN = "/p/demo/pipelines/digits/runs"
 FORMS = [
     Ask("POST", "/p/demo/pipelines/new", {"yaml": "name: fresh\nsteps: [{name: a, run: {image: busybox}}]"}, form=True),
@@ -22,6 +29,9 @@ FORMS = [
     Ask("POST", f"{_RUN}/2/steps/go/reject", {"comment": "No."}, form=True),
     Ask("POST", "/p/demo/pipelines/digits/webhooks", {"name": "other"}, form=True),
     Ask("POST", "/p/demo/pipelines/digits/webhooks/push/delete", {}, form=True),
+    Ask("POST", "/p/demo/pipelines/digits/schedules", NEW_SCHEDULE, form=True),
+    Ask("POST", "/p/demo/pipelines/digits/schedules/nightly/pause", {}, form=True),
+    Ask("POST", "/p/demo/pipelines/digits/schedules/nightly/delete", {}, form=True),
 ]
 REST = [
     *get(
@@ -32,6 +42,7 @@ REST = [
         "/api/v1/pipelines/digits/runs/2/",
         "/api/v1/pipelines/digits/webhooks/",
         "/api/v1/pipelines/digits/deliveries/",
+        "/api/v1/pipelines/digits/schedules/",
     ),
     Ask("POST", "/api/v1/pipelines/", {"yaml": "name: fresh\nsteps: [{name: a, run: {image: busybox}}]"}),
     Ask("POST", "/api/v1/pipelines/digits/runs/", {"params": {"rate": 0.5}}),
@@ -41,4 +52,7 @@ REST = [
     Ask("POST", "/api/v1/pipelines/digits/runs/2/steps/go/reject/", {"comment": "No."}),
     Ask("POST", "/api/v1/pipelines/digits/webhooks/", {"name": "other"}),
     Ask("DELETE", "/api/v1/pipelines/digits/webhooks/push/"),
+    Ask("POST", "/api/v1/pipelines/digits/schedules/", NEW_SCHEDULE),
+    Ask("PATCH", "/api/v1/pipelines/digits/schedules/nightly/", {"paused": True}),
+    Ask("DELETE", "/api/v1/pipelines/digits/schedules/nightly/"),
 ]

@@ -119,7 +119,7 @@ def parse_window(value: Mapping[str, Any], place: str) -> Window:
 def check_zone(value: Any, field: str) -> str:
     """The name of a time zone; nothing is UTC. Raises Invalid naming the field."""
     zone = "UTC" if value is None else value
-    if not isinstance(zone, str) or not _is_zone(zone):
+    if not isinstance(zone, str) or not is_zone(zone):
         raise Invalid(f"{zone!r} is no time zone.", field=field, hint='Such as "Europe/Berlin" or "UTC".')
     return zone
 
@@ -154,7 +154,8 @@ def _read(text: str) -> _When:
     return _When(at, once=datetime.combine(datetime.fromisoformat(before[0]).date(), at))
 
 
-def _is_zone(name: str) -> bool:
+def is_zone(name: str) -> bool:
+    """Whether it names a time zone, the same for every process."""
     # `localtime` is a link of this machine's: it would be another zone in each process.
     if name in _NO_ZONES:
         return False

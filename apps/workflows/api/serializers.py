@@ -106,6 +106,7 @@ class PipelineRunSerializer(serializers.ModelSerializer[PipelineRun]):
     params = serializers.DictField()
     retry_of = serializers.IntegerField(source="retry_of.number", default=None, allow_null=True)
     webhook = serializers.CharField(source="webhook.name", default=None, allow_null=True)
+    schedule = serializers.CharField(source="schedule.name", default=None, allow_null=True)
     step_count = serializers.IntegerField()
     ended_count = serializers.IntegerField(help_text="Of the steps.")
 
@@ -113,7 +114,7 @@ class PipelineRunSerializer(serializers.ModelSerializer[PipelineRun]):
         model = PipelineRun
         fields: tuple[str, ...] = (
             "number", "project", "pipeline", "version", "state", "reason", "message", "params", "anew", "retry_of",
-            "webhook", "created_by", "canceled_by", "started_at", "ended_at", "step_count", "ended_count",
+            "webhook", "schedule", "created_by", "canceled_by", "started_at", "ended_at", "step_count", "ended_count",
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from apps.core.states import Role
 from apps.workflows import selectors, services
 from apps.workflows.api import serializers as forms
 from apps.workflows.api.runs import RunActions
+from apps.workflows.api.schedules import ScheduleActions
 from apps.workflows.models import Pipeline
 
 WEBHOOK = OpenApiParameter("webhook", OpenApiTypes.STR, OpenApiParameter.PATH)
@@ -32,7 +33,7 @@ WEBHOOK = OpenApiParameter("webhook", OpenApiTypes.STR, OpenApiParameter.PATH)
         responses={201: forms.PipelineVersionSerializer, 200: forms.PipelineVersionSerializer},
     ),
 )
-class PipelineViewSet(RunActions, ServiceViewSet):
+class PipelineViewSet(RunActions, ScheduleActions, ServiceViewSet):
     """Pipelines: versions of what is to be done, and runs of it."""
 
     queryset = Pipeline.objects.none()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.workflows.pages import views
+from apps.workflows.pages import schedule_views, views
 
 app_name = "workflows"
 urlpatterns = [
@@ -10,6 +10,12 @@ urlpatterns = [
     path("p/<slug:project>/pipelines/new", views.create, name="create"),
     path("p/<slug:project>/pipelines/<slug:name>/", views.detail, name="detail"),
     path("p/<slug:project>/pipelines/<slug:name>/start", views.start, name="start"),
+    path("p/<slug:project>/pipelines/<slug:name>/schedules", schedule_views.create, name="create_schedule"),
+    path(
+        "p/<slug:project>/pipelines/<slug:name>/schedules/<slug:schedule>/<slug:word>",
+        schedule_views.act,
+        name="schedule",
+    ),
     path("p/<slug:project>/pipelines/<slug:name>/webhooks", views.create_webhook, name="create_webhook"),
     path(
         "p/<slug:project>/pipelines/<slug:name>/webhooks/<slug:webhook>/delete",

@@ -22,6 +22,7 @@ from apps.workflows.models import Pipeline, PipelineRun, PipelineVersion
 from apps.workflows.pages.board import Board
 from apps.workflows.pages.example import EXAMPLE
 from apps.workflows.pages.forms import PREFIX, CommentForm, PipelineForm, StartForm, WebhookForm
+from apps.workflows.pages.schedules import ScheduleForm, due
 
 PER_PAGE, RUNS_SHOWN, DELIVERIES_SHOWN = 50, 25, 10
 
@@ -76,12 +77,13 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
 @require_safe
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """A pipeline: its runs, what starts it, its file and its versions."""
-    return render_page(request, "workflows/detail.html", _detail(request, project, name))
+    return render_page(request, "workflows/detail.html", shown_pipeline(request, project, name))
 
 
-def _detail(
+def shown_pipeline(
     request: PageRequest, project: Project, name: str, *, start: StartForm | None = None, hook: Any = None
 ) -> dict[str, Any]:
+    """What the page of a pipeline shows, with a form as it was sent."""
     pipeline = selectors.pipeline(request.principal, name, project=project)
     version = selectors.version(pipeline, _number(request.GET.get("version")))
     runs = page_of(request, selectors.runs(pipeline=pipeline), RUNS_SHOWN)
@@ -95,6 +97,8 @@ def _detail(
         "page_obj": runs,
         "last": next(iter(selectors.last_runs([pipeline.pk]).get(pipeline.pk, [])), None),
         "versions": selectors.versions(pipeline)[:20],
+        "schedules": due(pipeline),
+        "schedule_form": ScheduleForm(),
         "webhooks": selectors.webhooks(pipeline) if may_change else [],
         "deliveries": selectors.deliveries(pipeline)[:DELIVERIES_SHOWN] if may_change else [],
         "may_change": may_change,
@@ -143,7 +147,7 @@ def start(request: PageRequest, project: Project, name: str) -> HttpResponse:
             messages.success(request, f"{run} has started.")
             return redirect("workflows:run", project=project.name, name=name, number=run.number)
     shown_at(request, reverse("workflows:detail", args=[project.name, name]))
-    return render_page(request, "workflows/detail.html", _detail(request, project, name, start=form), status=400)
+    return render_page(request, "workflows/detail.html", shown_pipeline(request, project, name, start=form), status=400)
 
 
 @page(takes={"step": TEXT})
@@ -197,11 +201,11 @@ def create_webhook(request: PageRequest, project: Project, name: str) -> HttpRes
         with RefusalsAt(form):
             given = form.cleaned_data["name"]
             webhook, secret = services.create_webhook(principal=request.principal, pipeline=pipeline, name=given)
-            context = _detail(request, project, name) | {"made": webhook, "secret": secret}
+            context = shown_pipeline(request, project, name) | {"made": webhook, "secret": secret}
             response = render_page(request, "workflows/detail.html", context)
             response["Cache-Control"] = "no-store"
             return response
-    return render_page(request, "workflows/detail.html", _detail(request, project, name, hook=form), status=400)
+    return render_page(request, "workflows/detail.html", shown_pipeline(request, project, name, hook=form), status=400)
 
 
 @page

@@ -2,14 +2,18 @@
 
 from apps.workflows.services.approving import decide_step
 from apps.workflows.services.pipelines import cancel, create_version, read, retry, start
+from apps.workflows.services.schedules import create_schedule, delete_schedule, pause_schedule
 from apps.workflows.services.webhooks import create_webhook, delete_webhook, receive
 
 __all__ = [
     "cancel",
+    "create_schedule",
     "create_version",
     "create_webhook",
     "decide_step",
+    "delete_schedule",
     "delete_webhook",
+    "pause_schedule",
     "read",
     "receive",
     "retry",

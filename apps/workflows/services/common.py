@@ -12,6 +12,9 @@ from apps.workflows.models import Pipeline, PipelineRun
 KIND = "pipeline"
 """The kind of work that moving a pipeline run on is: its rounds call no cluster."""
 
+SCHEDULE = "schedule"
+"""The kind of work that a schedule's time is."""
+
 
 def hold(run: PipelineRun) -> PipelineRun:
     """The run as it is now, locked until the transaction ends, with its pipeline, project and version.

@@ -16,7 +16,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.core.text import safeyaml
 from apps.workflows import selectors
-from apps.workflows.models import Pipeline, PipelineRun, PipelineVersion, Step, Webhook
+from apps.workflows.models import Pipeline, PipelineRun, PipelineVersion, Schedule, Step, Webhook
 from apps.workflows.services.common import ask, hold, record, tell
 from apps.workflows.specs import PipelineSpec, expanding
 from apps.workflows.specs.parameters import given
@@ -87,6 +87,7 @@ def start(
     params: Mapping[str, Any] | None = None,
     version: int | None = None,
     webhook: Webhook | None = None,
+    schedule: Schedule | None = None,
     anew: bool = False,
 ) -> PipelineRun:
     """Start a run of a version, the last one unless told, with these parameters; `anew` where no earlier success shall
@@ -103,7 +104,7 @@ def start(
             Step(name=step.name, item=number, value=value, kind=step.kind, state=StepState.WAITING)
             for step, number, value in expanding.items(spec, values)
         ]
-        run = _insert(principal, chosen, values, rows, webhook=webhook, anew=anew)
+        run = _insert(principal, chosen, values, rows, webhook=webhook, schedule=schedule, anew=anew)
         after = {"run": run.number, "version": chosen.number, "params": values, "anew": anew}
         record(principal, "pipeline.start", run.pipeline, after)
     return run
