@@ -80,7 +80,7 @@ class Servers:
         """A program of ours with `text` as its input, until it ends. Raises CalledProcessError."""
         environment = {**os.environ, **self.environment}
         command = [sys.executable, *arguments]
-        subprocess.run(command, cwd=BASE_DIR, env=environment, input=text, text=True, check=True, timeout=120)
+        subprocess.run(command, cwd=BASE_DIR, env=environment, input=text, text=True, check=True, timeout=600)
 
     def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """A program of ours that runs until `end` or the end of all."""
