@@ -54,5 +54,6 @@ def test_a_loss_is_one_heal_whether_the_deployment_or_its_pods_tell_it_first_and
     heal = Heal.objects.get()
     assert f"{heal.message} {heal.cause}".startswith(told)
     assert heal.restored_at is not None and "digits-r1-a" in heal.cause
+    assert (heal.span == "< 1 s") is told.startswith("2 of 2 ready again within")
     place = place_of(digits)
     assert set(place.roll_call["1"]["pods"]) == {"digits-r1-b", looks[-1][1].name}

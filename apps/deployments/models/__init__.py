@@ -311,5 +311,7 @@ class Heal(models.Model):
 
     @property
     def span(self) -> str:
-        """The same for people: "2.1 s"."""
-        return "" if self.seconds is None else heal_span(self.seconds)
+        """The same for people: "2.1 s"; "< 1 s" where no round saw it, so that whole seconds are all that is known."""
+        if self.seconds is None:
+            return ""
+        return "< 1 s" if self.seconds < 1 and self.lowest >= self.wanted else heal_span(self.seconds)
