@@ -68,7 +68,8 @@ def run() -> Iterator[Figure]:
             "fire_s": round(time.monotonic() - began - took, 1),
         }
         beside |= {"ends": {state: ends.count(state) for state in ends}, "seed": SEED}
-        beside |= {"differ": differ, "twice": twice} if differ or twice else {}
+        whys = {number: {word: _said(f"{word}-{number}") for word in ("calm", "fire")} for number in differ}
+        beside |= {"differ": differ, "why": whys, "twice": twice} if differ or twice else {}
         yield Figure("rollouts_that_end_otherwise_under_fire", len(differ) + len(twice), "rollouts", 0.0, beside=beside)
 
 
@@ -240,6 +241,15 @@ class _Courses:
             "replicas": [place.ready_replicas for place in row.places],
             "made_twice": [ends.count(), *sorted(looks - {2})] != [1] or any(map(_made_twice(name), self._clusters)),
         }
+
+
+def _said(name: str) -> list[str]:
+    """What was told of its newest rollout, in order."""
+    from apps.core.models import Transition
+
+    newest = _row(name).rollouts.order_by("pk").last()
+    told = Transition.objects.filter(object_type="deployments.rollout", object_id=newest.pk).order_by("pk")
+    return [f"{each.at:%H:%M:%S} {each.to_state}: {each.message}" for each in told]
 
 
 def _is_well(row: Any) -> bool:
