@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 PROJECT, CLUSTER, ENVIRONMENT = "demo", "local", "production"
 LABELS = {"provider": "local", "region": "this-machine"}
-POSTGRES_TIMEOUT_S = 30.0
+# As long as whoever started us waits for it.
+TIMEOUT_S = 120.0
 
 
 def create_database(url: str) -> None:
@@ -44,7 +45,7 @@ def create_database(url: str) -> None:
 
 
 def _connected(url: str) -> psycopg.Connection[Any]:
-    deadline = time.monotonic() + POSTGRES_TIMEOUT_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
             return psycopg.connect(url, autocommit=True, connect_timeout=2)
@@ -126,7 +127,9 @@ def _kubeconfig(path: Path, port: int) -> str:
     def current() -> bool:
         return path.exists() and f"127.0.0.1:{port}" in path.read_text() and _is_ready(path.read_text())
 
-    wait_for(current, f"the local cluster to write {path} and to answer on port {port}", timeout=30, interval=0.1)
+    wait_for(
+        current, f"the local cluster to write {path} and to answer on port {port}", timeout=TIMEOUT_S, interval=0.1
+    )
     return path.read_text()
 
 

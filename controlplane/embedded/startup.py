@@ -13,6 +13,8 @@ from controlplane.embedded.supervisor import Supervisor
 from controlplane.embedded.waiting import says_ready
 
 TIMEOUT_S = 120.0
+# An upgrade may rewrite a large table. Whoever gave up on it would begin it anew at the next start.
+MIGRATIONS_TIMEOUT_S, MIGRATIONS_TOLD_S = 3600.0, 20.0
 
 
 def start_all(
@@ -78,8 +80,9 @@ def _wait_for_migrations(supervisor: Supervisor, data: DataDir) -> None:
     supervisor.wait(
         lambda: data.migrated.exists() or supervisor.exit_code("bootstrap") is not None,
         "migrations",
-        timeout=TIMEOUT_S,
+        timeout=MIGRATIONS_TIMEOUT_S,
         log="bootstrap",
+        tell_every=MIGRATIONS_TOLD_S,
     )
     if not data.migrated.exists():
         raise _failed(supervisor, data, "Migrating failed.")

@@ -3,6 +3,7 @@
 One thread and one loop: Linux ties a child's life to the thread that started it.
 """
 
+import math
 import signal
 import subprocess
 import time
@@ -78,18 +79,32 @@ class Supervisor:
         """The exit code of a child that does not last; None while it runs."""
         return self.children[name].process.poll()
 
-    def wait(self, condition: Callable[[], bool], what: str, *, timeout: float, log: str | None = None) -> None:
-        """Keep the children alive until `condition()` holds.
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        *,
+        timeout: float,
+        log: str | None = None,
+        tell_every: float = math.inf,
+    ) -> None:
+        """Keep the children alive until `condition()` holds; each `tell_every` seconds say what is waited for, with the
+        last line of the log.
 
         Raises EmbeddedError naming `what` (with the end of the log named `log`) after `timeout` seconds, and
         Interrupted when somebody asked us to stop.
         """
-        deadline = time.monotonic() + timeout
+        began = told = time.monotonic()
         while not condition():
             self.tick()
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - began > timeout:
                 end = f"\n{logfiles.tail(self.data.log(log))}" if log else ""
                 raise EmbeddedError(f"Waited {timeout:.0f} s for {what}.{end}")
+            if now - told > tell_every:
+                told = now
+                last = f" {logfiles.tail(self.data.log(log), 1).strip()}" if log else ""
+                self.progress.say(f"  … waiting for {what}, {now - began:.0f} s.{last}")
             time.sleep(POLL_S)
 
     def tick(self) -> None:

@@ -1,6 +1,7 @@
 """The supervisor with small children: who dies is started again, who is left behind is found."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,20 @@ def test_a_child_that_does_not_last_is_left_alone_when_it_ends(supervisor: Super
 def test_a_time_out_says_what_was_waited_for(supervisor: Supervisor) -> None:
     with pytest.raises(EmbeddedError, match="Waited 0 s for a miracle"):
         supervisor.wait(lambda: False, "a miracle", timeout=0.05)
+
+
+def test_a_long_wait_says_where_it_is(supervisor: Supervisor, capsys: pytest.CaptureFixture[str]) -> None:
+    supervisor.start(
+        python("bootstrap", "print('Applying 0017', flush=True); import time; time.sleep(600)"), lasting=False
+    )
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capsys.readouterr().out)
+        return "Applying 0017" in "".join(told)
+
+    supervisor.wait(is_told, "migrations", timeout=30, log="bootstrap", tell_every=0.05)
+    assert re.search(r"… waiting for migrations, \d+ s\. Applying 0017\n", "".join(told))
 
 
 def test_who_ignores_sigterm_is_killed_and_named(tmp_path: Path) -> None:
