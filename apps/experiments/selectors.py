@@ -5,7 +5,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum, prefetch_related_objects
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    When,
+    prefetch_related_objects,
+)
 from django.db.models.functions import Coalesce, Right
 from django.urls import reverse
 from django.utils import timezone
@@ -38,6 +51,7 @@ from apps.experiments.models import (
     RunTally,
     Tag,
 )
+from apps.experiments.models.waiting import SINCE, waits
 from apps.experiments.states import FAILURES, NOT_RUNNING, UNSETTLED, RunKind, RunState
 from apps.experiments.tracking.curves import Point, curves
 
@@ -126,6 +140,7 @@ def runs_for_rest(**scope: Any) -> QuerySet[Run]:
         experiment_name=F("experiment__name"),
         cluster_name=F("cluster__name"),
         rerun_of_uid=F("rerun_of__uid"),
+        waits_since=Case(When(waits(), then=SINCE), default=None),
     )
 
 
@@ -138,6 +153,7 @@ def as_launched(runs: Iterable[Run]) -> list[Run]:
             "experiment_name": run.experiment.name,
             "cluster_name": run.cluster.name if run.cluster else None,
             "rerun_of_uid": run.rerun_of.uid if run.rerun_of else None,
+            "waits_since": run.created_at,
             "_prefetched_objects_cache": {"attempts": []},
         }
         for name, value in names.items():

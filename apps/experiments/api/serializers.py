@@ -103,6 +103,11 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
     cluster_selector = serializers.SerializerMethodField()
     placement = serializers.SerializerMethodField()
     rerun_of = serializers.CharField(source="rerun_of_uid", default=None, allow_null=True)
+    waits_since = serializers.DateTimeField(
+        default=None,
+        allow_null=True,
+        help_text="Since when a launched run waits to run, while it does.",
+    )
     spec = serializers.DictField()
     metrics = serializers.SerializerMethodField()
     params = serializers.SerializerMethodField()
@@ -113,7 +118,7 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
         fields = (
             "run_id", "project", "experiment", "name", "kind", "state", "reason", "message", "exit_code", "metrics",
             "params", "tags", "spec", "cluster", "cluster_selector", "placement",
-            "namespace", "rerun_of", "created_by", "client_user", "created_at", "started_at",
+            "namespace", "rerun_of", "created_by", "client_user", "created_at", "waits_since", "started_at",
             "ended_at", "retry_at",
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from apps.core.pages.overview import Attention, Scope
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
-from apps.experiments.pages.waiting import SINCE, long, waiting_since
+from apps.experiments.models.waiting import SINCE, long, waiting_since
 from apps.experiments.pages.whys import how_it_failed, last_lines, told, whys_of
 from apps.experiments.states import FAILURES, RunState
 

@@ -16,8 +16,8 @@ from apps.core.text.wording import duration_text
 from apps.experiments import selectors
 from apps.experiments.decision.causes import NODE_LOST
 from apps.experiments.models import Experiment, LatestMetric, ModelVersion, RegisteredModel, Run
+from apps.experiments.models.waiting import SINCE, long
 from apps.experiments.pages.attention import attention, earlier, url_of
-from apps.experiments.pages.waiting import SINCE, long
 from apps.experiments.states import NOT_RUNNING, UNSETTLED
 from apps.experiments.tracking.curves import recent_values
 

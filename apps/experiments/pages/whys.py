@@ -21,7 +21,7 @@ from apps.core.states import Health
 from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
 from apps.experiments.decision.workers import of_several
 from apps.experiments.models import Attempt, Run
-from apps.experiments.pages.waiting import waiting_since
+from apps.experiments.models.waiting import waiting_since
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.away import SILENCES
 from apps.experiments.services.placing import NO_ROOM

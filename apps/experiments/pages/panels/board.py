@@ -31,11 +31,11 @@ from apps.experiments.models import (
     RunPackages,
     Tag,
 )
+from apps.experiments.models.waiting import waiting_since
 from apps.experiments.pages.madeof import made_of
 from apps.experiments.pages.panels.curveset import CurveSet
 from apps.experiments.pages.panels.keys import prominence
 from apps.experiments.pages.panels.lineage import Step, lineage_of
-from apps.experiments.pages.waiting import waiting_since
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.services.notes import NOTE
 from apps.experiments.specs.commands import Command, expanded, of_spec

@@ -25,9 +25,14 @@ SINCE: Any = Coalesce(Subquery(_begun(OuterRef("pk")).values("at")[:1]), F("crea
 """Of runs that wait: since when, by the name `since`. One that ran before waits since then, not since it was made."""
 
 
+def waits() -> Q:
+    """The launched runs that wait or are starting."""
+    return Q(state__in=list(NOT_RUNNING), kind=RunKind.LAUNCHED)
+
+
 def long() -> Q:
     """The runs that have waited for long, of rows that know `since`."""
-    return Q(state__in=list(NOT_RUNNING), kind=RunKind.LAUNCHED, since__lte=timezone.now() - PATIENCE)
+    return waits() & Q(since__lte=timezone.now() - PATIENCE)
 
 
 def _is_known(run: Run) -> bool:
