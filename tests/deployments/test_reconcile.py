@@ -182,9 +182,9 @@ def assert_what_healed_unseen_is_told_once(fleet: Fleet, app: Deployment) -> Non
     """One replica is deleted and the other one killed, and both are made good before anybody looks."""
     fleet.until(app, lambda _: bool(place_of(app).roll_call["1"]["settled"]))
     gone = next(pod.name for pod in selectors.pods_of(app) if pod.restarts)
-    pid = int(fleet.ask(app).answer["outputs"][0]["data"][0])
+    # Killed first: a process of the one that is deleted would be gone by itself soon.
+    os.kill(int(fleet.ask(app).answer["outputs"][0]["data"][0]), signal.SIGKILL)
     fleet.client.delete("v1", "Pod", gone, fleet.namespace)
-    os.kill(pid, signal.SIGKILL)
 
     def is_whole_again() -> bool:
         pods = [pod_row(pod, timezone.now()) for pod in fleet.client.list("v1", "Pod", fleet.namespace)]
