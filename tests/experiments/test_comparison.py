@@ -76,6 +76,11 @@ def test_how_two_runs_were_launched_is_compared_as_they_were_asked_for_and_as_th
     assert "python train.py --fast" in launch and "team/train@sha256:aa" in launch and "env SEED" in launch
     assert ">team/train:1<" not in launch and ">n-1<" not in launch, "which are the same"
     assert ">n-1<" in text(browser.get(f"{address}&all=1"))
+    again = f"/p/demo/runs/new?again={second.uid}"
+    assert browser.get(again).context["form"]["image"].value() == "team/train:1"
+    assert "With the very image of then" in text(browser.get(again)) and "exact=1" in text(browser.get(again))
+    exact = browser.get(f"{again}&exact=1")
+    assert exact.context["form"]["image"].value() == "team/train@sha256:bb" and "digest that it got" in text(exact)
     assert query(first, second).replace("&", "&amp;") in text(browser.get(f"/p/demo/runs/{second.uid}/")), (
         "what differs"
     )

@@ -51,5 +51,6 @@ def test_a_run_tells_the_kind_of_its_node_also_when_that_is_gone(
         ("Succeeded", {"instance_type": "g5.xlarge"})
     ]
     assert "g5.xlarge" in browser.get(f"/p/demo/runs/{run.uid}/").content.decode().partition(">Node kind<")[2]
+    assert "exact=1" not in browser.get(f"/p/demo/runs/new?again={run.uid}").content.decode(), "nothing was pulled"
     compared = browser.get(f"/p/demo/runs/compare?run={run.uid}&all=1").content.decode()
     assert "g5.xlarge" in compared.partition(">Launch")[2]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,8 @@ def test_a_command_line_tells_what_is_installed_by_the_token_of_its_run(
     assert told.versions["python"] == sys.version.split()[0] and told.versions["Django"]
     page = browser.get(f"/p/demo/runs/{run.uid}/").content.decode()
     assert ">Packages<" in page and "all that was installed" in page and told.versions["Django"] in page
+    names = re.findall(r'<th scope="row" class="one mono">([^<]+)</th>', page.partition('id="package-list"')[2])
+    assert names[: len(told.versions) - 1] == sorted(set(told.versions) - {"python"}, key=str.lower)
     shown = Client(headers={"authorization": f"Bearer {token}"}).get(f"/api/v1/runs/{run.uid}").json()["packages"]
     assert shown["versions"]["python"] == told.versions["python"] and shown["whole"]
 
@@ -134,10 +137,11 @@ def test_what_a_model_needs_gives_way_to_all_that_was_installed(experiment: Expe
 def test_runs_are_compared_by_the_packages_and_the_data_that_they_had(browser: Client, experiment: Experiment) -> None:
     first, second, unknown = (factories.run(experiment) for _ in range(3))
     for run, version in ((first, "1.0"), (second, "2.0")):
-        artifacts.write(run, WHOLE, io.BytesIO(f"numpy=={version}\nsame==7.7.7".encode()))
+        artifacts.write(run, WHOLE, io.BytesIO(f"numpy=={version}\nsame==7.7.7\nAbc=={version}".encode()))
     runs = "&".join(f"run={run.uid}" for run in (first, second, unknown))
     page = browser.get(f"/p/demo/runs/compare?{runs}").content.decode()
     packages = page.partition(">Packages ")[2]
+    assert packages.index(">Abc<") < packages.index(">numpy<"), "by name"
     assert "numpy" in packages and "1.0" in packages and "2.0" in packages
     assert "7.7.7" not in packages, "nobody knows what the third one had"
     assert "7.7.7" in browser.get(f"/p/demo/runs/compare?{runs}&all=1").content.decode()

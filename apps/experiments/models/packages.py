@@ -4,6 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from apps.experiments.specs.packages import PYTHON
+
 
 class RunPackages(models.Model):
     """The Python packages of a run, as the list says that came with its files."""
@@ -18,6 +20,17 @@ class RunPackages(models.Model):
 
     class Meta:
         verbose_name_plural: ClassVar = "packages of runs"
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """The packages as people sort them, without the interpreter. Postgres keeps no order of keys."""
+        names = sorted(self.versions, key=lambda name: (name.lower(), name))
+        return {name: self.versions[name] for name in names if name != PYTHON}
+
+    @property
+    def python(self) -> str:
+        """The version of the interpreter, "" where the list does not say it."""
+        return str(self.versions.get(PYTHON, ""))
 
     def __str__(self) -> str:
         return f"packages of run {self.run_id}"

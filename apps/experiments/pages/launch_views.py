@@ -19,6 +19,7 @@ from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import Run
 from apps.experiments.pages.forms import LaunchForm, filled_in
+from apps.experiments.pages.madeof import exactly
 from apps.experiments.pages.views import found_run
 from apps.experiments.specs import matrix
 from apps.experiments.states import RunKind
@@ -69,8 +70,14 @@ def manifest(request: PageRequest, project: Project) -> HttpResponse:
 
 def _form(request: PageRequest, again: Run | None) -> LaunchForm:
     initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
+    if again is not None and request.GET.get("exact"):
+        initial |= _exactly(again)
     spec = again.spec if again is not None else None
     return LaunchForm(request.POST if request.method == "POST" else None, initial=initial, places=places(), again=spec)
+
+
+def _exactly(run: Run) -> dict[str, str]:
+    return exactly(run, selectors.newest_attempts([run]).get(run.pk))
 
 
 def _shown(
@@ -86,6 +93,8 @@ def _shown(
         "has_clusters": form.has_places,
         "may_choose": "cluster_selector" in form.fields,
         "again": again,
+        "exact": _exactly(again) if again is not None else {},
+        "is_exact": bool(request.GET.get("exact")),
         "answer": answer,
         "before": None if again else _before(project, form.initial["experiment"]),
     }

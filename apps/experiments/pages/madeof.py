@@ -26,6 +26,17 @@ def made_of(run: Run, attempts: Iterable[Attempt]) -> list[Row]:
     return [row for row in rows if row.lines]
 
 
+def exactly(run: Run, attempt: Attempt | None) -> dict[str, str]:
+    """What the launch form has to say for the very image and commit that an attempt ran, where it asked for what moves:
+    a tag, a branch."""
+    pods = attempt.pods if attempt is not None else []
+    images = _distinct(pod.get("image_id") for pod in pods)
+    commits = _distinct(pod.get("commit") for pod in pods)
+    found = {"image": images[0] if images and "@sha256:" in images[0] else "", "git_ref": commits[0] if commits else ""}
+    asked = {"image": run.spec.get("image"), "git_ref": (run.spec.get("git") or {}).get("ref")}
+    return {name: text for name, text in found.items() if text and text != asked[name]}
+
+
 def _kept(run: Run) -> list[str]:
     asked = run.spec.get("checkpoints")
     if not asked:

@@ -177,7 +177,9 @@ class Comparison:
             "datasets": _lines(given_lines(self.runs)),
             "launch": _lines(launched_lines_of(self.runs)),
             # A run whose packages nobody knows does not differ in them.
-            "packages": _lines(packages, among=[bool(versions) for versions in packages]),
+            "packages": sorted(
+                _lines(packages, among=[bool(each) for each in packages]), key=lambda line: line.key.lower()
+            ),
         }
         shown = {kind: [line for line in lines if self.shows_all or line.differs] for kind, lines in every.items()}
         return [Group(kind, shown[kind], len(lines) - len(shown[kind])) for kind, lines in every.items() if lines]
