@@ -64,7 +64,7 @@ def web_process(**environment: str) -> Iterator[WebProcess]:
         return reply.status_code == 200
 
     try:
-        wait_for(answers, "uvicorn to answer", timeout=60)
+        wait_for(answers, "uvicorn to answer", timeout=180)
         web = WebProcess(address)
         web.pid = process.pid
         yield web
