@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 from apps.clusters.connect import incluster
 from apps.clusters.models import Cluster
+from apps.clusters.states import ClusterState
 
 
 def known_as(server: str, ca: str) -> str:
-    """The name under which a server with this address and certificate authority is registered; "" where it is not."""
+    """The name under which a server with this address and certificate authority is registered; "" where it is not. Of
+    several the one that answers, and else the oldest."""
     place = _place_of(server)
-    rows = Cluster.objects.order_by("name").values_list("name", "server", "ca")
-    return next((name for name, other, bundle in rows if _place_of(other) == place and _same(bundle, ca)), "")
+    rows = Cluster.objects.order_by("pk").values_list("name", "server", "ca", "state")
+    states = {name: state for name, other, ca_of, state in rows if _place_of(other) == place and _same(ca_of, ca)}
+    return next((name for name, state in states.items() if state == ClusterState.HEALTHY), next(iter(states), ""))
 
 
 def twice(name: str) -> str:

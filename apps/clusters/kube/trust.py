@@ -119,7 +119,7 @@ def _names_of(shown: x509.Certificate) -> str:
         addresses = len(hosts.get_values_for_type(x509.IPAddress))
     listed = _listed(names) or ("" if addresses else _name(shown.subject))
     more = f"{addresses} other address{'' if addresses == 1 else 'es'}" if addresses else ""
-    return " and ".join(part for part in (listed, more) if part)
+    return (", and " if " and " in listed else " and ").join(part for part in (listed, more) if part)
 
 
 def asked_name(connection: Connection) -> str:

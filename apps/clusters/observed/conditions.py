@@ -112,6 +112,9 @@ def credential_refused(words: str) -> str:
 def _synced(seen: Observation) -> Condition:
     if seen.defect:
         return Condition("Synced", "False", "WatcherFailing", seen.defect)
+    if seen.authorized is False:
+        # Watches that stand since before the refusal end one by one, and each of them for good.
+        return Condition("Synced", "Unknown", NOT_WATCHED, _REFUSED)
     streams = seen.streams or {}
     broken = {kind: error for kind, error in streams.items() if error}
     # Before the first answer it is the connection that fails, not the lists.
@@ -120,9 +123,6 @@ def _synced(seen: Observation) -> Condition:
         return Condition("Synced", "False", "WatchFailing", f"Not up to date: {kinds}. {next(iter(broken.values()))}")
     if not streams or broken or any(error is None for error in streams.values()):
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
-    if seen.authorized is False:
-        # Watches that stand since before the refusal end one by one, and each of them for good.
-        return Condition("Synced", "Unknown", NOT_WATCHED, _REFUSED)
     if seen.silent:
         kind, seconds = max(seen.silent.items(), key=lambda item: item[1])
         minutes = max(1, int(seconds // 60))

@@ -1,5 +1,6 @@
 """One cluster under two names is told of until somebody says that it is meant: by REST, against real TLS servers."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,21 @@ def test_both_names_tell_as_soon_as_the_second_has_answered_and_none_once_one_is
     assert root("DELETE", "/by-lb").status_code == 204
     checked()
     assert told(root) == {}
+
+
+def test_whoever_registers_it_again_is_told_the_name_that_answers(root: Rest, api: FakeApi) -> None:
+    kubeconfig = api.kubeconfig
+    register(root, "b-oldest", api)
+    register(root, "a-answers", api, again=True)
+
+    def named() -> str:
+        refused = root("POST", body={"name": "c", "kubeconfig": kubeconfig})
+        assert refused.status_code == 409
+        return str(re.search(r"This is cluster (\S+) already", refused.content.decode())[1])  # type: ignore[index]
+
+    assert named() == "b-oldest"
+    Cluster.objects.filter(name="a-answers").update(state="Healthy")
+    assert named() == "a-answers"
 
 
 def test_a_cluster_that_becomes_another_one_later_is_recognised_then(

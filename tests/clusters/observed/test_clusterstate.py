@@ -175,9 +175,11 @@ def test_of_nodes_that_are_not_watched_it_is_said_how_they_were(changes: dict[st
 
 @pytest.mark.parametrize("streams", [SYNCED, BROKEN, UNLISTED, {**SYNCED, "Pod": "Unauthorized"}])
 def test_of_what_a_refused_credential_would_show_nothing_is_claimed(streams: dict[str, str | None]) -> None:
-    said = {each.type: each.status for each in conditions(but(authorized=False, streams=streams))}
+    by_type = {each.type: each for each in conditions(but(authorized=False, streams=streams))}
+    said = {kind: each.status for kind, each in by_type.items()}
     assert said.pop("Reachable") == said.pop("Stable") == "True" and said["Authorized"] == "False"
     assert "True" not in said.values()
+    assert by_type["Synced"].message == "Not known now: the API server refuses the credential.", "one cause, told once"
 
 
 @pytest.mark.parametrize("streams", [UNLISTED, {**SYNCED, "Node": "Unauthorized"}, {}])
