@@ -97,6 +97,7 @@ def _room_row(row: selectors.ClusterRow) -> RoomRow:
         ),
         url=nav.link("clusters:detail", cluster.name),
         at=cluster.as_of,
+        unheard=not row.is_current,
     )
 
 

@@ -144,7 +144,7 @@ class RolloutRow:
 
 @dataclass(frozen=True)
 class RoomRow:
-    """A cluster and the room on it."""
+    """A cluster and the room on it; `unheard`: that is as last seen."""
 
     name: str
     state: str
@@ -154,6 +154,7 @@ class RoomRow:
     sub: str = ""
     url: str = ""
     at: datetime | None = None
+    unheard: bool = False
 
 
 @dataclass(frozen=True)

@@ -569,4 +569,5 @@ def test_the_overview_shows_room_where_there_is_some(root: Client) -> None:
     factories.cluster("d-empty", nodes=1)
     shown = root.get("/p/alone/").content.decode()
     assert re.findall(r'id="room-([a-z-]+)"', shown) == ["d-empty", "c-full", "a-gone", "b-refusing"]
+    assert re.findall(r'id="room-([a-z-]+)"[^>]* class="stale"', shown) == ["a-gone", "b-refusing"]
     assert "1 unreachable, 1 degraded" in shown
