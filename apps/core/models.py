@@ -133,6 +133,28 @@ class AuditEntry(models.Model):
         return f"{self.actor} {self.action} {self.object_type} {self.object_name}"
 
 
+class Owned(models.Model):
+    """The claim of a bundle (`POST /api/v1/apply`) on a thing of its project: on its name, be it there or not."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="owned")
+    bundle = models.CharField(max_length=40, validators=[validate_name])
+    kind = models.CharField(max_length=16)
+    name = models.CharField(max_length=600)
+    # The fields that it named last: one that it names no more is taken back.
+    named = models.JSONField(default=list)
+    applied_by = models.CharField(max_length=200, blank=True)
+    applied_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["kind", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "kind", "name"], name="owned_by_one_bundle"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of bundle {self.bundle}"
+
+
 class IdempotencyRecord(models.Model):
     """The stored answer to a POST that carried an `Idempotency-Key`."""
 

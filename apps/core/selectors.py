@@ -1,9 +1,9 @@
 """Reads of core."""
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from apps.core.access import Principal, visible_projects
-from apps.core.models import ApiToken, AuditEntry, Membership, Project
+from apps.core.models import ApiToken, AuditEntry, Membership, Owned, Project
 
 
 def projects(principal: Principal) -> QuerySet[Project]:
@@ -34,3 +34,9 @@ def activity(principal: Principal) -> QuerySet[AuditEntry]:
     if principal.is_platform_admin:
         return entries
     return entries.filter(Q(project__in=visible_projects(principal)))
+
+
+def bundle_of(kind: str) -> Subquery:
+    """The bundle that owns the row around it, which has a `project` and a `name`; null for none. Part of its query."""
+    rows = Owned.objects.filter(project=OuterRef("project"), kind=kind, name=OuterRef("name"))
+    return Subquery(rows.values("bundle")[:1])

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
+from apps.core.selectors import bundle_of
 from apps.core.states import Role
 from apps.deployments.states import UNFINISHED
 from apps.experiments.states import SETTLED
@@ -25,12 +26,13 @@ UNENDED_RUNS = Q(state__in=UNENDED)
 
 def pipelines(**scope: Any) -> QuerySet[Pipeline]:
     """The pipelines of a scope, by name."""
-    return Pipeline.objects.filter(**scope).select_related("project").order_by("name", "id")
+    rows = Pipeline.objects.filter(**scope).select_related("project").annotate(managed_by=bundle_of("Pipeline"))
+    return rows.order_by("name", "id")
 
 
 def pipeline(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Pipeline:
     """One pipeline by name. Raises Missing."""
-    return get_scoped(Pipeline.objects.filter(**scope), principal, at_least, name=name)
+    return get_scoped(pipelines(**scope), principal, at_least, name=name)
 
 
 def last_runs(of: Collection[int]) -> dict[int, list[PipelineRun]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flotilla_client.commands import account, completion, deployments, pipelines, reading, runs
+from flotilla_client.commands import account, bundles, completion, deployments, pipelines, reading, runs
 
 
 class _Closed(click.Group):
@@ -24,7 +24,7 @@ class _Closed(click.Group):
 @click.group(cls=_Closed, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flotilla-client")
 def main() -> None:
-    """Runs, pipelines and deployments of a Flotilla server.
+    """Runs, pipelines, deployments and bundles of a Flotilla server.
 
     Exit codes: 0 as wanted, 1 failed or refused, 2 wrong use, 3 timeout.
     """
@@ -37,6 +37,8 @@ for _command in (
     pipelines.pipeline,
     *deployments.COMMANDS,
     reading.get,
+    bundles.apply,
+    bundles.diff,
     completion.completion,
 ):
     main.add_command(_command)

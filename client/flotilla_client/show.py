@@ -68,6 +68,11 @@ def coloured(value: Any) -> str:
     return f"[{colour}]{escape(head)}[/{colour}]{escape(text[len(head) :])}" if colour else escape(text)
 
 
+def marked(line: str) -> None:
+    """A line of a diff: what is added is green, what is removed red, what changes yellow."""
+    click.secho(line, fg={"+": "green", "-": "red", "~": "yellow"}.get(line.lstrip()[:1]))
+
+
 def note(text: str) -> None:
     """A remark beside the output."""
     click.echo(text, err=True)

@@ -33,6 +33,7 @@ FORMS = [
     Ask("POST", "/p/demo/pipelines/digits/schedules/nightly/pause", {}, form=True),
     Ask("POST", "/p/demo/pipelines/digits/schedules/nightly/delete", {}, form=True),
 ]
+BUNDLE = "kind: Pipeline\nname: fresh\nsteps: [{name: a, run: {image: busybox}}]"
 REST = [
     *get(
         "/api/v1/pipelines/",
@@ -45,6 +46,7 @@ REST = [
         "/api/v1/pipelines/digits/schedules/",
     ),
     Ask("POST", "/api/v1/pipelines/", {"yaml": "name: fresh\nsteps: [{name: a, run: {image: busybox}}]"}),
+    Ask("POST", "/api/v1/apply/?project=demo", {"bundle": "one", "yaml": BUNDLE}),
     Ask("POST", "/api/v1/pipelines/digits/runs/", {"params": {"rate": 0.5}}),
     Ask("POST", "/api/v1/pipelines/digits/runs/1/retry/"),
     Ask("POST", "/api/v1/pipelines/digits/runs/2/cancel/"),

@@ -130,3 +130,27 @@ def test_a_deployment_is_rolled_out_and_the_verdict_is_the_exit_code(flotilla, p
     (row,) = flotilla("status").stdout.splitlines()[1:]
     assert row.split()[:4] == ["digits", "demo", "Healthy", "1/1"]
     assert "demo/digits" in flotilla("status", "digits", "--wait").stdout
+
+
+def test_a_bundle_is_compared_applied_and_its_verdict_awaited(flotilla, project, cluster, tmp_path):
+    root = Principal(user=User.objects.create_superuser("root"))
+    deploying.create_target(principal=root, project=project, name="production", cluster="local")
+    folder = tmp_path / "flotilla"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(f"kind: Pipeline\n{ONE}")
+    serving = "kind: Deployment\nname: digits\ntargets: [production]\nimage: busybox:1\n"
+    (folder / "serving.yml").write_text(serving)
+    bundle = ("-f", str(folder), "-b", "shop")
+    seen = flotilla("diff", *bundle, "--exit-code", code=1)
+    assert "+ Deployment digits: made" in seen.stdout and "Would be: 2 made." in seen.stderr
+    assert not Deployment.objects.exists()
+    process = flotilla.start("apply", *bundle, "--wait")
+    arrive(there(Deployment.objects.first, "the bundle to be applied"))
+    out, err = ended(process)
+    assert "+ Pipeline one: made" in out and "Revision 1 of digits serves." in err
+    assert {each["action"] for each in flotilla.json("diff", *bundle, "--exit-code")["changes"]} == {"same"}
+    (folder / "serving.yml").write_text(serving.replace("busybox:1", "busybox:2"))
+    out = flotilla("diff", *bundle).stdout
+    assert "~ Deployment digits: changed" in out and "- image: busybox:1" in out and "+ image: busybox:2" in out
+    (folder / "serving.yml").write_text(serving.replace("image", "imagge"))
+    assert "documents[1].imagge: There is no such field." in flotilla("apply", *bundle, code=1).stderr

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from tests.client.flotilla import CLIENT, Flotilla
 # As a person's shell would find it: it is no package of Flotilla's.
 sys.path.insert(0, str(CLIENT))
 from flotilla_client import outcomes, show
+from flotilla_client.commands import deployments, pipelines, reading
 from flotilla_client.tails import news, whole_lines
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12)
@@ -59,6 +61,35 @@ def test_every_end_of_a_run_and_of_a_rollout_is_known():
         assert (outcomes.verdict(rollout, 2) is True) == (state == RolloutState.HEALTHY)
         assert (outcomes.verdict(rollout, 1) is True) == (state in (RolloutState.ABORTED, RolloutState.FAILED))
     assert outcomes.verdict(None, 1) is True
+
+
+SCHEMA: dict[str, Any] = yaml.load((CLIENT.parent / "docs/openapi.yaml").read_text(), yaml.CSafeLoader)
+
+
+def sample(schema: dict[str, Any]) -> Any:
+    """The smallest thing that the API may say where its schema is this one."""
+    if "$ref" in schema:
+        return sample(SCHEMA["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    if "properties" in schema:
+        return {name: sample(each) for name, each in schema["properties"].items()}
+    kinds = schema.get("type", "null")
+    kind = kinds if isinstance(kinds, str) else "null" if "null" in kinds else kinds[0]
+    return {"string": "x", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}.get(kind)
+
+
+@pytest.mark.parametrize("name", reading.KINDS)
+def test_a_table_has_columns_for_what_the_api_says(name: str):
+    of = reading.KINDS[name]
+    answer = SCHEMA["paths"][f"/api/v1/{of.path}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    page = SCHEMA["components"]["schemas"][answer["$ref"].rpartition("/")[2]]
+    item = sample(page["properties"]["results"]["items"])
+    assert all(show.coloured(read(item)) for _, read in of.columns)
+
+
+def test_tables_of_steps_and_placements_have_columns_for_what_the_api_says():
+    for name, columns in (("Step", pipelines.STEPS), ("Placement", deployments.PLACES)):
+        item = sample(SCHEMA["components"]["schemas"][name])
+        assert all(show.coloured(read(item)) for _, read in columns)
 
 
 def test_nothing_that_is_shown_is_taken_as_markup():

@@ -51,17 +51,34 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# PyYAML lets through whatever int(), float() and a missing match raise on a value that belies its tag.
+_BROKEN = (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError)
+
+
+def _broken(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1})" if mark is not None else ""
+    return f"This is not valid YAML{where}."
+
+
 def load(text: str | bytes) -> Any:
     """The document. Raises ValueError with a sentence that tells the place and never quotes: there may be secrets."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer abilities
     except (TwiceError, RefusedError) as error:
         raise ValueError(str(error)) from None
-    except (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        # PyYAML lets through whatever int(), float() and a missing match raise on a value that belies its tag.
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark is not None else ""
-        raise ValueError(f"This is not valid YAML{where}.") from None
+    except _BROKEN as error:
+        raise ValueError(_broken(error)) from None
+
+
+def load_all(text: str) -> list[Any]:
+    """The documents of a text, without those that say nothing. Raises ValueError as `load` does."""
+    try:
+        return [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
+    except (TwiceError, RefusedError) as error:
+        raise ValueError(str(error)) from None
+    except _BROKEN as error:
+        raise ValueError(_broken(error)) from None
 
 
 def line_of(text: str, path: str) -> int | None:

@@ -244,6 +244,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     disruption_budget = BudgetSerializer(help_text="Empty: as many as a drain takes.")
     drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
+    managed_by = serializers.CharField(
+        default=None, allow_null=True, help_text="The bundle that owns it: what is edited holds until that is applied."
+    )
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
 
     class Meta:
@@ -254,7 +257,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "stable_revision", "model", "follows", "image", "strategy", "autoscaling", "spread", "schedule",
             "disruption_budget",
             "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
-            "updated_at", "drift",
+            "updated_at", "drift", "managed_by",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))

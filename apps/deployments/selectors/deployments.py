@@ -28,6 +28,7 @@ from apps.clusters.selectors import unlisted
 from apps.clusters.usage.workloads import Maker
 from apps.core.access import Principal, get_scoped
 from apps.core.models import Project
+from apps.core.selectors import bundle_of
 from apps.core.states import Health, Role
 from apps.deployments.health import ready_text
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
@@ -103,7 +104,8 @@ def detailed(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is."""
     stages = Prefetch("stages", Stage.objects.select_related("placement__target"))
     places = Placement.objects.select_related(*WITH_PLACEMENT).defer("roll_call")
-    return _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
+    rows = _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
+    return rows.annotate(managed_by=bundle_of("Deployment"))
 
 
 def _deployments(places: QuerySet[Placement], rollouts: QuerySet[Rollout], **scope: Any) -> QuerySet[Deployment]:
@@ -118,7 +120,8 @@ def _deployments(places: QuerySet[Placement], rollouts: QuerySet[Rollout], **sco
 def deployment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Deployment:
     """One deployment by its name. Raises Missing, or Invalid when several projects have it."""
     places = Placement.objects.select_related(*WITH_PLACEMENT)
-    return get_scoped(_deployments(places, Rollout.objects.all(), **scope), principal, at_least, name=name)
+    rows = _deployments(places, Rollout.objects.all(), **scope).annotate(managed_by=bundle_of("Deployment"))
+    return get_scoped(rows, principal, at_least, name=name)
 
 
 def detail(principal: Principal, name: str, **scope: Any) -> Deployment:

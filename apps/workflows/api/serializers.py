@@ -30,11 +30,14 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
 
     project = serializers.CharField(source="project.name")
     version = serializers.IntegerField(source="last_version", help_text="The last one.")
+    managed_by = serializers.CharField(
+        default=None, allow_null=True, help_text="The bundle that owns it: what is edited holds until that is applied."
+    )
     last_runs = serializers.SerializerMethodField(help_text="The last ten, the newest first.")
 
     class Meta:
         model = Pipeline
-        fields = ("name", "project", "version", "last_runs", "created_by", "created_at")
+        fields = ("name", "project", "version", "last_runs", "managed_by", "created_by", "created_at")
 
     @extend_schema_field(OutcomeSerializer(many=True))
     def get_last_runs(self, row: Pipeline) -> list[dict[str, Any]]:

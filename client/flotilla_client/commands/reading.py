@@ -82,7 +82,7 @@ KINDS = {
     "experiments": Kind(
         "experiments/", _columns("name", "project", "run_count", "active_count", "last_run_at"), "There is none yet."
     ),
-    "clusters": Kind("clusters/", _columns("name", "health", "message"), "There is no cluster yet."),
+    "clusters": Kind("clusters/", _columns("name", "state", "message"), "There is no cluster yet."),
     "approvals": Kind(
         "approvals/",
         _columns("id", "state", "project", "deployment", "target", "revision", "asked_by"),
