@@ -75,7 +75,8 @@ def asked(function: Callable[..., Any], seen: frozenset[Any] = frozenset()) -> s
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_asks_for_the_role_that_it_says(name: str) -> None:
-    said = _SAYS.search(inspect.getdoc(SERVICES[name]) or "")
+    # Wherever its lines break.
+    said = _SAYS.search(" ".join((inspect.getdoc(SERVICES[name]) or "").split()))
     roles = asked(SERVICES[name])
     if name in DEPENDS:
         assert inspect.getdoc(SERVICES[name])
