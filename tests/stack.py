@@ -129,7 +129,9 @@ class LiveStack:
         process = subprocess.Popen(
             [sys.executable, "-m", "controlplane.embedded", "--data-dir", data.root, "--port", str(port), *options],
             cwd=BASE_DIR,
-            env={key: value for key, value in os.environ.items() if not key.startswith(OURS)},
+            # Its runs list no packages: that would be a Python more for each, and one test of it is enough.
+            env={key: value for key, value in os.environ.items() if not key.startswith(OURS)}
+            | {"FLOTILLA_LIST_PACKAGES": "false"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
