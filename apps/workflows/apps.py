@@ -17,6 +17,7 @@ class WorkflowsConfig(AppConfig):
         from apps.deployments.models import Rollout
         from apps.experiments.models import Run
         from apps.workflows import holdings, selectors
+        from apps.workflows.models import PipelineRun
         from apps.workflows.reconcile import reconcile, reconcile_schedule
         from apps.workflows.services import waking
         from apps.workflows.services.common import KIND, SCHEDULE
@@ -25,4 +26,5 @@ class WorkflowsConfig(AppConfig):
         work.register(SCHEDULE, reconcile_schedule, resync=selectors.overdue)
         transitions.hear(Run, waking.run_moved)
         transitions.hear(Rollout, waking.rollout_moved)
+        transitions.hear(PipelineRun, waking.pipeline_moved)
         belongings.register(holdings.of_project)

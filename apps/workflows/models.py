@@ -155,6 +155,8 @@ class PipelineRun(models.Model):
     params = models.JSONField(default=dict, blank=True)
     # Whether no earlier success stands for any step.
     anew = models.BooleanField(default=False, db_default=False)
+    # How many others have started each other before it.
+    depth = models.PositiveSmallIntegerField(default=0, db_default=0)
     # The run whose successes were taken over, and the webhook or the schedule that started it, where one did.
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
     webhook = models.ForeignKey(Webhook, models.SET_NULL, null=True, blank=True, related_name="runs")
@@ -197,7 +199,7 @@ class PipelineRun(models.Model):
 
 
 class Step(models.Model):
-    """One item of a step of a pipeline run: where it stands, and the run or the rollout that it is."""
+    """One item of a step of a pipeline run: where it stands, and the run, rollout or pipeline run that it is."""
 
     pipeline_run = models.ForeignKey(PipelineRun, models.CASCADE, related_name="steps", db_index=False)
     name = models.CharField(max_length=40)
@@ -214,6 +216,7 @@ class Step(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="")
     run = models.ForeignKey(Run, models.SET_NULL, null=True, blank=True, related_name="steps")
     rollout = models.ForeignKey(Rollout, models.SET_NULL, null=True, blank=True, related_name="steps")
+    child = models.ForeignKey(PipelineRun, models.SET_NULL, null=True, blank=True, related_name="parents")
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -17,7 +17,7 @@ from apps.deployments.states import UNFINISHED
 from apps.experiments.states import SETTLED
 from apps.workflows.models import Delivery, Pipeline, PipelineRun, PipelineVersion, Schedule, Step, Webhook
 from apps.workflows.specs import Kind
-from apps.workflows.states import FINAL, UNDER_WAY, UNENDED
+from apps.workflows.states import ENDED, FINAL, UNDER_WAY, UNENDED
 
 LAST_RUNS = 10
 SLOW = timedelta(minutes=1)
@@ -81,7 +81,12 @@ def run(principal: Principal, name: str, number: int, at_least: Role = Role.VIEW
 def steps_of(of: PipelineRun) -> list[Step]:
     """The items of all steps of a run, in the order of the pipeline, with their runs and rollouts."""
     rows = Step.objects.filter(pipeline_run=of).order_by("id")
-    linked = ("run__experiment__project", "rollout__deployment__project", "rollout__to_revision")
+    linked = (
+        "run__experiment__project",
+        "rollout__deployment__project",
+        "rollout__to_revision",
+        "child__pipeline__project",
+    )
     return list(rows.select_related(*linked))
 
 
@@ -131,5 +136,6 @@ def left_behind() -> list[tuple[int, int | None]]:
     ended = Q(kind=Kind.RUN) & (Q(run=None) | Q(run__state__in=SETTLED))
     rolled = Q(kind=Kind.DEPLOY) & (Q(rollout=None) | ~Q(rollout__state__in=UNFINISHED))
     rows = PipelineRun.objects.filter(state__in=UNENDED)
-    rows = rows.filter(Exists(under_way.filter(ended | rolled)) | ~Exists(under_way))
+    gone = Q(kind=Kind.PIPELINE) & (Q(child=None) | Q(child__state__in=ENDED))
+    rows = rows.filter(Exists(under_way.filter(ended | rolled | gone)) | ~Exists(under_way))
     return [(pk, None) for pk in rows.values_list("pk", flat=True)]

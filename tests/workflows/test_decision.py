@@ -100,6 +100,21 @@ def test_stopping_cancels_what_waits_and_stops_what_runs_and_then_ends():
     assert run(steps, {"a": [OFF], "b": [OFF], "c": [OFF]}, stop=CANCEL).state == PipelineRunState.CANCELED
 
 
+def test_what_is_done_on_exit_begins_when_all_others_have_ended_and_its_failure_counts():
+    steps = [step("a"), step("b", "a"), step("clean", on_exit=True), step("tell", "clean", on_exit=True)]
+    assert run(steps, {"a": [BAD], "b": [W], "clean": [W], "tell": [W]}).start == [("clean", 0)]
+    assert run(steps, {"a": [R], "b": [W], "clean": [W], "tell": [W]}).start == []
+    stopped = run(steps, {"a": [R], "b": [W], "clean": [W], "tell": [W]}, stop=CANCEL)
+    assert (stopped.start, stopped.state) == ([], PipelineRunState.CANCELING)
+    over = {"a": [OFF], "b": [OFF], "clean": [W], "tell": [W]}
+    going = run(steps, over, stop=CANCEL)
+    assert (going.start, going.end, going.state) == ([("clean", 0)], [], PipelineRunState.CANCELING)
+    assert run(steps, over | {"clean": [OK], "tell": [OK]}, stop=CANCEL).state == PipelineRunState.CANCELED
+    done = {"a": [OK], "b": [OK], "clean": [BAD], "tell": [W]}
+    assert (run(steps, done).state, run(steps, done).message) == ("Failed", "Step clean did not succeed.")
+    assert run(steps, done | {"clean": [OK], "tell": [OK]}).state == PipelineRunState.SUCCEEDED
+
+
 def test_a_deadline_ends_an_approval_and_stops_a_rollout():
     late = NOW - timedelta(seconds=61)
     steps = (
@@ -124,6 +139,9 @@ def graphs(draw: st.DrawFn) -> PipelineSpec:
         each = Each(tuple(range(count)), draw(st.none() | st.integers(1, 3))) if count > 1 else None
         when = draw(st.sampled_from(["", "", "", "yes", "no", "wrong"]))
         steps.append(step(f"s{number}", *needs, each=each, when=when))
+    for number in range(draw(st.integers(0, 2))):
+        needs = draw(st.just(())) if number == 0 else draw(st.sampled_from([(), ("x0",)]))
+        steps.append(step(f"x{number}", *needs, when=draw(st.sampled_from(["", "yes", "no"])), on_exit=True))
     return PipelineSpec("p", tuple(steps))
 
 
@@ -177,8 +195,13 @@ def test_each_step_starts_once_after_all_that_it_needs_and_it_always_ends(spec, 
             needs = next(each.needs for each in spec.steps if each.name == name)
             assert all(state in (OK, SKIP) for need in needs for state in world.rows[need])
             assert all(OK in world.rows[need] for need in needs)
-        assert stop is None or not decision.start
+        exits = {each.name for each in spec.steps if each.on_exit}
+        begun = {name for name, _ in decision.start}
+        assert stop is None or begun <= exits, "nobody stops what is done on exit"
+        assert not {name for name, _ in decision.stop} & exits
         world.apply(decision)
+        first = [state for name, states in world.rows.items() if name not in exits for state in states]
+        assert not begun & exits or all(state in FINAL for state in first), "on exit is after all others"
         if decision.state in (PipelineRunState.SUCCEEDED, PipelineRunState.FAILED, PipelineRunState.CANCELED):
             break
         for each in spec.steps:

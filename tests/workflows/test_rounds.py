@@ -1,9 +1,11 @@
 """Pipeline runs from start to end: rows, rounds, people, and a worker that dies at any statement."""
 
 import io
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from apps.core.access import Principal
 from apps.core.database import transitions
@@ -11,6 +13,7 @@ from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
+from apps.core.work import DONE
 from apps.deployments.models import Deployment
 from apps.deployments.states import ROLLOUT_MOVES
 from apps.experiments.files import artifacts
@@ -398,3 +401,90 @@ def test_the_same_content_by_another_run_is_the_same_and_what_is_gone_stands_for
     kept(step(second, "cut"), b"1,2")
     rounds(second)
     assert (step(second, "learn").reason, second.state) == ("Cached", "Succeeded")
+
+
+EXIT = """
+name: exit
+deadline_seconds: 3600
+steps:
+  - {name: work, run: {image: busybox}}
+on_exit:
+  - {name: clean, run: {image: busybox, args: ["${{ pipeline.state }}"]}}
+  - {name: alarm, when: pipeline.state != "Succeeded", needs: clean, run: {image: busybox}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "said", "alarm", "state"),
+    [("Succeeded", "Succeeded", "Skipped", "Succeeded"), ("Failed", "Failed", "Running", "Failed")],
+)
+def test_what_is_done_on_exit_knows_how_it_ended(ada, project, cluster, ends, said, alarm, state):
+    run = rounds(started(ada, project, EXIT))
+    assert states(run) == {"work": "Running", "clean": "Waiting", "alarm": "Waiting"}
+    end(step(run, "work"), ends)
+    rounds(run)
+    assert run.state == "Running" and step(run, "clean").run.spec["args"] == [said]
+    # Its time is over meanwhile, which matters to nothing that is done on exit.
+    PipelineRun.objects.update(started_at=timezone.now() - timedelta(hours=2))
+    end(step(rounds(run), "clean"))
+    rounds(run)
+    assert states(run)["alarm"] == alarm
+    if alarm == "Running":
+        end(step(run, "alarm"))
+    assert rounds(run).state == state
+    if state == "Failed":
+        again = services.retry(principal=ada, run=run)
+        assert states(again) == {"work": "Waiting", "clean": "Waiting", "alarm": "Waiting"}
+
+
+OUTER = """
+name: outer
+steps:
+  - {name: inner, pipeline: {pipeline: two}}
+  - {name: then, run: {image: busybox, args: ["${{ steps.inner.outputs.steps.first.score }}"]}}
+"""
+
+
+def test_a_pipeline_is_a_step_of_another(ada, project, cluster):
+    services.create_version(principal=ada, project=project, source=TWO)
+    run = rounds(started(ada, project, OUTER))
+    child = step(run, "inner").child
+    assert (str(child), child.created_by, child.depth) == ("two #1", "ada", 1)
+    rounds(child)
+    end(step(child, "first"), score=0.5)
+    rounds(child)
+    end(step(child, "second"))
+    rounds(child)
+    assert asked(run), "a pipeline that ends asks for the round of the one that waits for it"
+    rounds(run)
+    assert step(run, "then").run.spec["args"] == ["0.5"]
+    again = rounds(services.start(principal=ada, pipeline=run.pipeline))
+    child = rounds(step(again, "inner").child)
+    services.cancel(principal=ada, run=again)
+    rounds(again)
+    rounds(child)
+    assert rounds(again).state == "Canceling", "it waits for the end of what it stops"
+    end(step(child, "first"), RunState.CANCELED)
+    assert rounds(child).state == "Canceled" and rounds(again).state == "Canceled"
+    assert states(again) == {"inner": "Canceled", "then": "Canceled"}
+
+
+def test_a_pipeline_that_starts_itself_ends(ada, project, cluster):
+    source = "name: loop\nsteps:\n  - {name: again, pipeline: {pipeline: loop}}\n"
+    run = started(ada, project, source)
+    for number in range(1, 7):
+        rounds(PipelineRun.objects.get(number=number))
+    assert PipelineRun.objects.count() == 6
+    deepest = PipelineRun.objects.get(number=6)
+    assert deepest.state == "Failed" and "at most 5 deep" in step(deepest, "again").message
+    for number in range(5, 0, -1):
+        rounds(PipelineRun.objects.get(number=number))
+    run.refresh_from_db()
+    assert run.state == "Failed"
+
+
+def test_a_deadline_that_has_passed_lets_nobody_look_again_at_once(ada, project, cluster):
+    run = rounds(started(ada, project, EXIT))
+    PipelineRun.objects.update(started_at=timezone.now() - timedelta(hours=2))
+    assert reconcile(run.pk) == DONE, "it is told when what it stopped has ended"
+    assert rounds(run).state == "Canceling" and states(run)["work"] == "Canceling"

@@ -201,7 +201,9 @@ def test_items_follow_from_a_list_or_from_parameters():
 
 def test_a_body_is_rendered_with_texts_where_only_texts_go():
     body = bodies.rendered(
-        {"args": ["${{ params.n }}", "x"], "env": {"N": "${{ params.on }}"}, "retries": "${{ params.n }}"}, CONTEXT
+        Kind.RUN,
+        {"args": ["${{ params.n }}", "x"], "env": {"N": "${{ params.on }}"}, "retries": "${{ params.n }}"},
+        CONTEXT,
     )
     assert body == {"args": ["2", "x"], "env": {"N": "true"}, "retries": 2}
 

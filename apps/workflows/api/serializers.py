@@ -12,8 +12,9 @@ from apps.workflows.models import Delivery, Pipeline, PipelineRun, PipelineVersi
 from apps.workflows.services.context import files_of
 
 SHAPE = (
-    "name, description, params (name: default, or {type, default, description}), steps and deadline_seconds. A step "
-    "has a name, one of run, register, deploy and approve, and perhaps needs, when, each and deadline_seconds. "
+    "name, description, params (name: default, or {type, default, description}), steps, on_exit and deadline_seconds. "
+    "A step has a name, one of run, register, deploy, approve and pipeline, and perhaps needs, when, each, cache and "
+    "deadline_seconds. "
     "${{ … }} holds an expression (docs/workflows.md)."
 )
 
@@ -80,6 +81,10 @@ class StepSerializer(serializers.ModelSerializer[Step]):
     inputs = serializers.SerializerMethodField(help_text="The files that it was given: where each is from, by name.")
     files = serializers.SerializerMethodField(help_text="Where later steps find the files that it keeps, by name.")
     run = serializers.CharField(source="run.uid", default=None, allow_null=True, help_text="The run that it is.")
+    pipeline = serializers.CharField(source="child.pipeline.name", default=None, allow_null=True)
+    pipeline_run = serializers.IntegerField(
+        source="child.number", default=None, allow_null=True, help_text="The run of another pipeline that it is."
+    )
     deployment = serializers.CharField(source="rollout.deployment.name", default=None, allow_null=True)
     revision = serializers.IntegerField(source="rollout.to_revision.number", default=None, allow_null=True)
 
@@ -87,7 +92,7 @@ class StepSerializer(serializers.ModelSerializer[Step]):
         model = Step
         fields = (
             "name", "item", "value", "kind", "state", "reason", "message", "outputs", "inputs", "files", "run",
-            "deployment", "revision",
+            "pipeline", "pipeline_run", "deployment", "revision",
             "started_at", "ended_at",
         )  # fmt: skip
 

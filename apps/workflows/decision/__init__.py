@@ -70,14 +70,32 @@ def decide(
     says that the whole is to end, whatever is under way.
     """
     decision = Decision()
-    if stop is not None:
-        return _stopped(spec, rows, stop, decision)
-    words: dict[str, StepState | None] = {}
-    for step in spec.steps:
-        after = _step(step, rows[step.name], words, now, holds, decision)
-        words[step.name] = word_of(after)
-    _sum_up(spec, words, decision)
+    first = [step for step in spec.steps if not step.on_exit]
+    words = _go(first, rows, now, holds, decision) if stop is None else _stopped(first, rows, stop, decision)
+    if None in words.values():
+        return decision
+    # Steps on exit begin when the others have ended, however they have; nobody stops them.
+    ends = _go([step for step in spec.steps if step.on_exit], rows, now, holds, decision)
+    if None not in ends.values():
+        _sum_up({**words, **ends}, stop, decision)
     return decision
+
+
+Words = dict[str, StepState | None]
+"""By a step's name what its items make of it, as `word_of` says."""
+
+
+def _go(
+    steps: Sequence[StepSpec],
+    rows: Mapping[str, Sequence[Seen]],
+    now: datetime,
+    holds: Callable[[StepSpec], bool],
+    decision: Decision,
+) -> Words:
+    words: Words = {}
+    for step in steps:
+        words[step.name] = word_of(_step(step, rows[step.name], words, now, holds, decision))
+    return words
 
 
 def word_of(states: Sequence[StepState]) -> StepState | None:
@@ -159,29 +177,29 @@ def _why_not(
     return StepState.SKIPPED, "ConditionFalse", f"Its condition was false: {step.when}"
 
 
-def _stopped(spec: PipelineSpec, rows: Mapping[str, Sequence[Seen]], stop: Stop, decision: Decision) -> Decision:
-    """Nothing begins any more; what waits is canceled, what is under way is stopped, and when all has ended, so has
-    the whole."""
+def _stopped(steps: Sequence[StepSpec], rows: Mapping[str, Sequence[Seen]], stop: Stop, decision: Decision) -> Words:
+    """Nothing begins any more; what waits is canceled, what is under way is stopped."""
     decision.state, decision.reason, decision.message = PipelineRunState.CANCELING, stop.reason, stop.message
-    open_still = False
-    for step in spec.steps:
-        for number, each in enumerate(rows[step.name]):
+    words: Words = {}
+    for step in steps:
+        states = [each.state for each in rows[step.name]]
+        for number, state in enumerate(states):
             key = (step.name, number)
-            if each.state in (StepState.WAITING, StepState.PAUSED):
+            if state in (StepState.WAITING, StepState.PAUSED):
                 decision.end.append(End(key, StepState.CANCELED, stop.reason))
-            elif each.state not in FINAL:
-                open_still = True
-                if each.state is StepState.RUNNING:
-                    decision.stop.append(key)
-    if not open_still:
+                states[number] = StepState.CANCELED
+            elif state is StepState.RUNNING:
+                decision.stop.append(key)
+                states[number] = StepState.CANCELING
+        words[step.name] = word_of(states)
+    return words
+
+
+def _sum_up(words: Words, stop: Stop | None, decision: Decision) -> None:
+    if stop is not None:
         decision.state = stop.state
-    return decision
-
-
-def _sum_up(spec: PipelineSpec, words: Mapping[str, StepState | None], decision: Decision) -> None:
-    if any(word is None for word in words.values()):
         return
-    failed = [step.name for step in spec.steps if words[step.name] in (StepState.FAILED, StepState.CANCELED)]
+    failed = [name for name, word in words.items() if word in (StepState.FAILED, StepState.CANCELED)]
     if failed:
         decision.state, decision.reason = PipelineRunState.FAILED, "StepFailed"
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.core.access import Principal, may
 from apps.core.states import Role
@@ -17,6 +18,7 @@ from apps.workflows.decision import word_of
 from apps.workflows.layout import HEIGHT, WIDTH, Picture, picture
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.pages.files import StepFiles, files_of_step
+from apps.workflows.pages.timeline import Bar, Span, bars
 from apps.workflows.services.starting import CACHED
 from apps.workflows.specs import Kind, PipelineSpec, StepSpec
 from apps.workflows.states import PipelineRunState, StepState
@@ -107,7 +109,9 @@ class Board:
     @functools.cached_property
     def drawn(self) -> Picture:
         """The picture."""
-        return picture({step.name: step.needs for step in self.spec.steps})
+        behind = {name for step in self.spec.steps for name in step.needs}
+        lasts = [step.name for step in self.spec.steps if not step.on_exit and step.name not in behind]
+        return picture({s.name: (s.needs or lasts) if s.on_exit else s.needs for s in self.spec.steps})
 
     @functools.cached_property
     def nodes(self) -> list[Node]:
@@ -149,6 +153,17 @@ class Board:
         return sorted(self.chosen.outputs.items()) if self.chosen else []
 
     @functools.cached_property
+    def bars(self) -> list[Bar]:
+        """Where the time went: what has begun in this run, each as long as it took."""
+        start, end = self.run.started_at, self.run.ended_at or timezone.now()
+        spans = [
+            Span(row.label, row.state, row.started_at, _began(row), row.ended_at)
+            for row in self.rows
+            if row.started_at is not None and row.started_at >= start
+        ]
+        return bars(spans, start, end)
+
+    @functools.cached_property
     def files(self) -> StepFiles:
         """What the open one was given, and what it has kept."""
         run = self.chosen.run if self.chosen else None
@@ -169,6 +184,8 @@ class Board:
             return reverse("experiments:run", args=[project, row.run.uid])
         if row.rollout is not None:
             return reverse("deployments:detail", args=[project, row.rollout.deployment.name])
+        if row.child is not None:
+            return reverse("workflows:run", args=[project, row.child.pipeline.name, row.child.number])
         if row.kind == Kind.REGISTER and row.outputs.get("model"):
             return reverse("experiments:model", args=[project, row.outputs["model"]])
         return ""
@@ -179,15 +196,14 @@ class Board:
         row = self.chosen
         if row is None or not row.is_under_way:
             return ""
-        if row.run is not None:
-            return row.run.message
-        return row.rollout.message if row.rollout is not None else ""
+        linked = row.run or row.rollout or row.child
+        return linked.message if linked is not None else ""
 
     @property
     def linked_state(self) -> str:
         """The state of the run or the rollout of the open step."""
         row = self.chosen
-        linked = row and (row.run or row.rollout)
+        linked = row and (row.run or row.rollout or row.child)
         return str(linked.state) if linked else ""
 
     @property
@@ -225,7 +241,14 @@ class Board:
         more = f"run:{row.run_id}" if row and row.run_id else ""
         if row and row.rollout is not None:
             more = f"deployment:{row.rollout.deployment_id}"
+        if row and row.child_id:
+            more = f"pipeline-run:{row.child_id}"
         return " ".join(filter(None, [f"pipeline-run:{self.run.pk}", more]))
+
+
+def _began(row: Step) -> datetime | None:
+    """When a run has got its place; anything else waits for none."""
+    return row.run.started_at if row.run is not None else row.started_at
 
 
 def _worst(rows: Sequence[Step]) -> Step | None:

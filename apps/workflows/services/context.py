@@ -15,7 +15,11 @@ class Context:
     """The values of one pipeline run as they are now; `rows` are its steps with their runs."""
 
     def __init__(self, run: PipelineRun, spec: PipelineSpec, rows: Sequence[Step]) -> None:
-        self._about = {"name": run.pipeline.name, "run": run.number}
+        exits = {step.name for step in spec.steps if step.on_exit}
+        ends = {row.state for row in rows if row.name not in exits}
+        # What the steps before those on exit have come to.
+        state = run.state if run.canceled_by else "Failed" if ends & {"Failed", "Canceled"} else "Succeeded"
+        self._about = {"name": run.pipeline.name, "run": run.number, "state": state}
         self._params = run.params
         by_name: dict[str, list[Step]] = {}
         for row in rows:
@@ -37,7 +41,7 @@ class Context:
 
     def body(self, step: StepSpec, row: Step) -> dict[str, Any]:
         """What the step is to do for one of its items. Raises Invalid."""
-        return bodies.rendered(step.body, self.of(row))
+        return bodies.rendered(step.kind, step.body, self.of(row))
 
 
 def _seen(items: Sequence[Step], several: bool) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class _Pass:
         if self.changed:
             tell(self.run.pipeline, self.run)
         more = bool(started) or len(stopped) < len(decision.stop)
-        return Moved(more, min(filter(None, (decision.due, deadline)), default=None))
+        # A deadline that has passed has been acted upon: what it stopped tells when it has ended.
+        return Moved(more, min((at for at in (decision.due, deadline) if at and at > self.now), default=None))
 
     def _seen(self) -> dict[str, list[Seen]]:
         seen: dict[str, list[Seen]] = {step.name: [] for step in self.spec.steps}
@@ -91,7 +92,10 @@ class _Pass:
     def _stop(self, deadline: datetime | None) -> Stop | None:
         if self.run.canceled_by:
             return Stop(PipelineRunState.CANCELED, "Canceled", f"{self.run.canceled_by} canceled it.")
-        if deadline is not None and deadline <= self.now:
+        over = self.run.state == PipelineRunState.RUNNING and all(
+            self.by_key[key].is_final for key in self.by_key if not self.steps[key[0]].on_exit
+        )
+        if deadline is not None and deadline <= self.now and not over:
             said = f"It took longer than {self.spec.deadline_seconds} s."
             return Stop(PipelineRunState.FAILED, OVERDUE, said)
         return None
@@ -106,7 +110,7 @@ class _Pass:
         except FlotillaError as error:
             return self._refused(row, error)
         made = {"run": begun.run, "rollout": begun.rollout, "fingerprint": begun.fingerprint}
-        self._put(row, **made, outputs=dict(begun.outputs), started_at=self.now)
+        self._put(row, **made, child=begun.child, outputs=dict(begun.outputs), started_at=self.now)
         if begun.state is StepState.SUCCEEDED:
             self._end(row, Ended(begun.state, begun.reason, begun.message, dict(begun.outputs)))
         else:

@@ -18,8 +18,9 @@ from apps.experiments.specs.files import COLLECT_STEP, COLLECTED_TAG, COMPLETE
 from apps.experiments.states import SETTLED, RunState
 from apps.experiments.tracking.tags import OF_PROGRAMS
 from apps.workflows.models import Step
+from apps.workflows.services.pipelines import cancel
 from apps.workflows.specs import Kind
-from apps.workflows.states import StepState
+from apps.workflows.states import ENDED, PipelineRunState, StepState
 
 # Of the values of a run, so many and so long ones can be read by later steps.
 MAX_OUTPUTS, MAX_VALUE = 500, 2000
@@ -51,6 +52,8 @@ def _ended(row: Step, outputs: Mapping[int, Logged]) -> Ended | None:
         return _of_run(row, row.run, outputs)
     if row.kind == Kind.DEPLOY:
         return _of_rollout(row)
+    if row.kind == Kind.PIPELINE:
+        return _of_pipeline(row)
     return None
 
 
@@ -78,6 +81,21 @@ def _with_outputs(run: Run, logged: Logged) -> Ended:
         "written last has half a minute to be sent."
     )
     return Ended(StepState.FAILED, "OutputsNotKept", said)
+
+
+def _of_pipeline(row: Step) -> Ended | None:
+    child = row.child
+    if child is None:
+        return Ended(StepState.FAILED, "RunDeleted", "Its pipeline was deleted.")
+    if child.state not in ENDED:
+        return None
+    if child.state == PipelineRunState.SUCCEEDED:
+        done = child.steps.filter(state=StepState.SUCCEEDED, value__isnull=True).values_list("name", "outputs")
+        return Ended(StepState.SUCCEEDED, "Completed", f"{child} has succeeded.", {**row.outputs, "steps": dict(done)})
+    said = f"{child} ended {child.state}. {child.message}".strip()
+    return (
+        _stopped(row, said) if child.state == PipelineRunState.CANCELED else Ended(StepState.FAILED, child.reason, said)
+    )
 
 
 def _of_rollout(row: Step) -> Ended | None:
@@ -122,6 +140,8 @@ def stop(row: Step, principal: Principal) -> str:
         elif row.kind == Kind.DEPLOY and row.rollout is not None and row.rollout.state in UNFINISHED:
             stood = Stood(rollout=row.rollout.pk)
             deploying.abort(principal=principal, deployment=row.rollout.deployment, stood=stood)
+        elif row.kind == Kind.PIPELINE and row.child is not None and row.child.state not in ENDED:
+            cancel(principal=principal, run=row.child)
     except FlotillaError as error:
         return error.sentence
     return ""

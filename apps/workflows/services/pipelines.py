@@ -89,9 +89,10 @@ def start(
     webhook: Webhook | None = None,
     schedule: Schedule | None = None,
     anew: bool = False,
+    depth: int = 0,
 ) -> PipelineRun:
     """Start a run of a version, the last one unless told, with these parameters; `anew` where no earlier success shall
-    stand for a step. Needs the developer role.
+    stand for a step; `depth` is how many pipelines have started each other before. Needs the developer role.
 
     Raises Invalid naming the parameter, Missing for a version that there is not.
     """
@@ -104,7 +105,7 @@ def start(
             Step(name=step.name, item=number, value=value, kind=step.kind, state=StepState.WAITING)
             for step, number, value in expanding.items(spec, values)
         ]
-        run = _insert(principal, chosen, values, rows, webhook=webhook, schedule=schedule, anew=anew)
+        run = _insert(principal, chosen, values, rows, webhook=webhook, schedule=schedule, anew=anew, depth=depth)
         after = {"run": run.number, "version": chosen.number, "params": values, "anew": anew}
         record(principal, "pipeline.start", run.pipeline, after)
     return run
@@ -168,19 +169,22 @@ def retry(*, principal: Principal, run: PipelineRun) -> PipelineRun:
         former = hold(run)
         if former.state not in (PipelineRunState.FAILED, PipelineRunState.CANCELED):
             raise Conflict(f"There is nothing to retry: this run is {former.state}.")
-        rows = [_again(step, former) for step in former.steps.all()]
-        again = _insert(principal, former.version, former.params, rows, retry_of=former, anew=former.anew)
+        exits = {step.name for step in former.version.parsed.steps if step.on_exit}
+        rows = [_again(step, former, step.name in exits) for step in former.steps.all()]
+        more = {"retry_of": former, "anew": former.anew, "depth": former.depth}
+        again = _insert(principal, former.version, former.params, rows, **more)
         after = {"run": again.number, "retry_of": former.number}
         record(principal, "pipeline.retry", again.pipeline, after)
     return again
 
 
-def _again(step: Step, former: PipelineRun) -> Step:
-    """The step anew; or, where it has succeeded, as it was."""
+def _again(step: Step, former: PipelineRun, on_exit: bool) -> Step:
+    """The step anew; or, where it has succeeded, as it was. What is done on exit is done again."""
     same = Step(name=step.name, item=step.item, value=step.value, kind=step.kind, state=StepState.WAITING)
-    if step.state == StepState.SUCCEEDED:
+    if step.state == StepState.SUCCEEDED and not on_exit:
         same.state, same.outputs = step.state, step.outputs
         same.run_id, same.rollout_id, same.fingerprint = step.run_id, step.rollout_id, step.fingerprint
+        same.child_id = step.child_id
         same.reason, same.message = "Reused", f"As in #{former.number}."
         same.started_at, same.ended_at = step.started_at, step.ended_at
     return same

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.core.access import Principal
-from apps.core.errors import Missing
+from apps.core.errors import Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.deployments import selectors as deployments
@@ -20,8 +20,10 @@ from apps.experiments.models import Run
 from apps.experiments.services.launching import experiments_for
 from apps.experiments.specs import parse_spec
 from apps.experiments.specs.places import parse_anywhere
+from apps.workflows import selectors
 from apps.workflows.models import PipelineRun, Step
 from apps.workflows.services import reusing
+from apps.workflows.services.pipelines import start
 from apps.workflows.specs import Kind
 from apps.workflows.specs.bodies import NEW_KEYS, REVISION_KEYS
 from apps.workflows.states import StepState
@@ -29,6 +31,7 @@ from apps.workflows.states import StepState
 PIPELINE_TAG, STEP_TAG = "flotilla.pipeline", "flotilla.step"
 """Tags of a run that is a step: "digits #3", and the step's name."""
 
+MAX_DEPTH = 5
 CACHED = "Cached"
 """The reason of a step for which an earlier success stands."""
 
@@ -40,6 +43,7 @@ class Begun:
     state: StepState
     run: Run | None = None
     rollout: Rollout | None = None
+    child: PipelineRun | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
     reason: str = "Completed"
@@ -64,7 +68,9 @@ def _run(principal: Principal, project: Project, of: PipelineRun, row: Step, bod
     former = reusing.earlier(project, mark) if not of.anew else None
     if former is not None:
         said = f"Not run again: image, command, parameters and inputs are those of {former.pipeline_run}."
-        return Begun(StepState.SUCCEEDED, former.run, None, former.outputs, said, CACHED, mark)
+        return Begun(
+            StepState.SUCCEEDED, former.run, outputs=former.outputs, message=said, reason=CACHED, fingerprint=mark
+        )
     run = launching.launch_run(
         principal=principal,
         experiment=experiment,
@@ -127,9 +133,20 @@ def _approve(principal: Principal, project: Project, of: PipelineRun, row: Step,
     return Begun(StepState.PAUSED, message=str(body.get("message") or ""))
 
 
+def _pipeline(principal: Principal, project: Project, of: PipelineRun, row: Step, body: Mapping[str, Any]) -> Begun:
+    pipeline = selectors.pipeline(principal, str(body["pipeline"]), Role.DEVELOPER, project=project)
+    if of.depth >= MAX_DEPTH:
+        raise Invalid(f"Pipelines start each other at most {MAX_DEPTH} deep.", hint="Does this one start itself?")
+    version, params = body.get("version"), body.get("params") or {}
+    child = start(principal=principal, pipeline=pipeline, params=params, version=version, depth=of.depth + 1)
+    outputs = {"pipeline": pipeline.name, "run": child.number}
+    return Begun(StepState.RUNNING, child=child, outputs=outputs)
+
+
 _BY_KIND: Mapping[Kind, Callable[[Principal, Project, PipelineRun, Step, Mapping[str, Any]], Begun]] = {
     Kind.RUN: _run,
     Kind.REGISTER: _register,
     Kind.DEPLOY: _deploy,
     Kind.APPROVE: _approve,
+    Kind.PIPELINE: _pipeline,
 }

@@ -8,7 +8,7 @@ from apps.deployments.states import UNFINISHED
 from apps.experiments.states import SETTLED, RunKind
 from apps.workflows.models import Step
 from apps.workflows.services.common import KIND
-from apps.workflows.states import UNDER_WAY
+from apps.workflows.states import ENDED, UNDER_WAY
 
 
 def run_moved(rows: Sequence[Any], state: str) -> None:
@@ -22,6 +22,12 @@ def rollout_moved(rows: Sequence[Any], state: str) -> None:
     """The same of rollouts."""
     if state not in UNFINISHED:
         _ask(rollout__in=[row.pk for row in rows])
+
+
+def pipeline_moved(rows: Sequence[Any], state: str) -> None:
+    """The same of runs of pipelines that others have started."""
+    if state in ENDED:
+        _ask(child__in=[row.pk for row in rows])
 
 
 def _ask(**waits_for: Any) -> None:

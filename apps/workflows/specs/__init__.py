@@ -19,6 +19,7 @@ class Kind(enum.StrEnum):
     REGISTER = "register"
     DEPLOY = "deploy"
     APPROVE = "approve"
+    PIPELINE = "pipeline"
 
 
 class ParameterType(enum.StrEnum):
@@ -78,7 +79,8 @@ class Each:
 class StepSpec:
     """A step: what it does (`body`, whose texts may hold expressions), and all steps that it needs, named or implied by
     what it reads. `when` is an expression without its marks; `deadline_seconds` counts from its start; `cache` says
-    whether an equal step's success may stand for it, None where that follows from what it names."""
+    whether an equal step's success may stand for it, None where that follows from what it names. One `on_exit`
+    begins when all others have ended, however they have."""
 
     name: str
     kind: Kind
@@ -88,6 +90,7 @@ class StepSpec:
     each: Each | None = None
     deadline_seconds: int | None = None
     cache: bool | None = None
+    on_exit: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -100,6 +103,7 @@ class StepSpec:
             "each": self.each.to_json() if self.each else None,
             "deadline_seconds": self.deadline_seconds,
             **({"cache": self.cache} if self.cache is not None else {}),
+            **({"on_exit": True} if self.on_exit else {}),
         }
 
     @classmethod
@@ -114,12 +118,13 @@ class StepSpec:
             each=Each.from_json(data["each"]) if data["each"] else None,
             deadline_seconds=data["deadline_seconds"],
             cache=data.get("cache"),
+            on_exit=data.get("on_exit", False),
         )
 
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """A pipeline. The steps stand in an order in which each comes after all that it needs."""
+    """A pipeline. The steps stand in an order in which each comes after all that it needs, those of `on_exit` last."""
 
     name: str
     steps: tuple[StepSpec, ...]

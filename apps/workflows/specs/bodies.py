@@ -12,7 +12,7 @@ from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
 from apps.experiments.specs.places import parse_anywhere
 from apps.workflows.specs import Kind
 from apps.workflows.specs import expressions as ex
-from apps.workflows.specs.fields import at, mapping, text
+from apps.workflows.specs.fields import at, mapping, text, whole
 
 _ABOUT_RUN = ("experiment", "name", "params", "tags", "cluster", "cluster_selector", "prefer")
 RUN_KEYS = tuple(dict.fromkeys([*RunSpec("").to_json(), *NO_OPTIONS.everything(), *ONLY_OF_RUNS, *_ABOUT_RUN]))
@@ -22,6 +22,7 @@ REVISION_KEYS = ("model", "version", "alias", "image", "command", "args", "env",
 NEW_KEYS = ("targets", "replicas")
 DEPLOY_KEYS = ("deployment", *REVISION_KEYS, *NEW_KEYS)
 APPROVE_KEYS = ("message", "role")
+PIPELINE_KEYS = ("pipeline", "params", "version")
 # Values that are no texts: an expression there is only known when the step starts.
 _NUMBERS = ("deadline_seconds", "workers", "retries", "resources", "replicas", "version")
 # An input as it might be.
@@ -42,9 +43,10 @@ def check_body(kind: Kind, value: Any, path: str) -> dict[str, Any]:
     return body
 
 
-def rendered(body: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with all expressions evaluated. Raises Invalid."""
-    return _texts(ex.filled(body, context))
+def rendered(kind: Kind, body: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with all expressions evaluated: for a container as texts. Raises Invalid."""
+    filled: dict[str, Any] = ex.filled(body, context)
+    return filled if kind is Kind.PIPELINE else _texts(filled)
 
 
 def _texts(filled: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +103,18 @@ def _approve(body: dict[str, Any]) -> None:
         raise Invalid("role is developer or admin.", field="role")
 
 
+def _pipeline(body: dict[str, Any]) -> None:
+    text(body.get("pipeline"), "pipeline", most=1000, needed=True)
+    if not isinstance(body.get("params") or {}, Mapping):
+        raise Invalid("params is an object of names and values.", field="params")
+    if not ex.found_in(body.get("version")):
+        whole(body.get("version"), "version", most=10**9)
+
+
 _KINDS: Mapping[Kind, tuple[tuple[str, ...], Callable[[dict[str, Any]], None]]] = {
     Kind.RUN: (RUN_KEYS, _run),
     Kind.REGISTER: (REGISTER_KEYS, _register),
     Kind.DEPLOY: (DEPLOY_KEYS, _deploy),
     Kind.APPROVE: (APPROVE_KEYS, _approve),
+    Kind.PIPELINE: (PIPELINE_KEYS, _pipeline),
 }

@@ -12,7 +12,8 @@ from apps.workflows.specs.bodies import check_body
 from apps.workflows.specs.fields import MAX_DEADLINE_SECONDS, at, identifier, mapping, text, whole
 from apps.workflows.specs.parameters import is_list, parse_parameters
 
-_KEYS = ("name", "description", "params", "steps", "deadline_seconds")
+_KEYS = ("name", "description", "params", "steps", "on_exit", "deadline_seconds")
+MAX_EXITS = 20
 _STEP_KEYS = ("name", "needs", "when", "each", "deadline_seconds", "cache", *Kind)
 
 
@@ -25,18 +26,29 @@ def parse_pipeline(data: Any) -> PipelineSpec:
     listed = shape.get("steps")
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_STEPS:
         raise Invalid(f"steps is a list of 1 to {MAX_STEPS} steps.", field="steps")
-    steps = [_step(item, f"steps.{number}") for number, item in enumerate(listed)]
-    _check_names(steps)
-    read = frozenset(each.name for each in params)
-    for number, (step, item) in enumerate(zip(steps, listed, strict=True)):
-        steps[number] = _linked(step, item, f"steps.{number}", {each.name for each in steps}, read)
+    at_last = shape.get("on_exit") or []
+    if not isinstance(at_last, list) or len(at_last) > MAX_EXITS:
+        raise Invalid(f"on_exit is a list of at most {MAX_EXITS} steps.", field="on_exit")
+    known = frozenset(each.name for each in params)
     return PipelineSpec(
         name=name,
         description=text(shape.get("description"), "description", most=2000),
         params=params,
-        steps=_ordered(steps),
+        steps=_steps(listed, at_last, known),
         deadline_seconds=whole(shape.get("deadline_seconds"), "deadline_seconds", most=MAX_DEADLINE_SECONDS),
     )
+
+
+def _steps(listed: list[Any], at_last: list[Any], params: frozenset[str]) -> tuple[StepSpec, ...]:
+    steps = [_step(item, f"steps.{number}") for number, item in enumerate(listed)]
+    exits = [replace(_step(item, f"on_exit.{number}"), on_exit=True) for number, item in enumerate(at_last)]
+    _check_names(steps, exits)
+    own, last = {each.name for each in steps}, {each.name for each in exits}
+    for number, item in enumerate(listed):
+        steps[number] = _linked(steps[number], item, f"steps.{number}", own, own, params)
+    for number, item in enumerate(at_last):
+        exits[number] = _linked(exits[number], item, f"on_exit.{number}", last, own | last, params)
+    return (*_ordered(steps), *_ordered(exits))
 
 
 def _step(item: Any, path: str) -> StepSpec:
@@ -109,21 +121,27 @@ def _each(value: Any, path: str) -> Each:
     return Each(tuple(items), limit)
 
 
-def _check_names(steps: list[StepSpec]) -> None:
+def _check_names(steps: list[StepSpec], exits: list[StepSpec]) -> None:
     seen: set[str] = set()
-    for number, step in enumerate(steps):
+    places = [*(f"steps.{number}" for number in range(len(steps))), *(f"on_exit.{n}" for n in range(len(exits)))]
+    for place, step in zip(places, [*steps, *exits], strict=True):
         if step.name in seen:
-            raise Invalid(f"There are two steps {step.name}.", field=f"steps.{number}.name")
+            raise Invalid(f"There are two steps {step.name}.", field=f"{place}.name")
         seen.add(step.name)
+        if step.on_exit and step.kind is Kind.APPROVE:
+            raise Invalid("Nobody is asked on exit: it would wait for ever.", field=place)
+    steps = [*steps, *exits]
     items = sum(len(step.each.items) if step.each and not isinstance(step.each.items, str) else 1 for step in steps)
     if items > MAX_STEPS:
         raise Invalid(f"These are {items} steps, items counted: {MAX_STEPS} at most.", field="steps")
 
 
-def _linked(step: StepSpec, item: Mapping[str, Any], path: str, names: set[str], params: frozenset[str]) -> StepSpec:
-    """The step with all that it needs, implied by what it reads. Raises Invalid for what there is not."""
+def _linked(
+    step: StepSpec, item: Mapping[str, Any], path: str, own: set[str], names: set[str], params: frozenset[str]
+) -> StepSpec:
+    """The step with all that it needs among its `own`, implied by what it reads. Raises Invalid where there is none."""
     for name in step.needs:
-        if name not in names or name == step.name:
+        if name not in own or name == step.name:
             raise Invalid(f"Step {step.name} needs {name}, which is no other step.", field=at(path, "needs"))
     implied = list(step.needs)
     for place, expression in _expressions(step, item, path):
@@ -134,7 +152,7 @@ def _linked(step: StepSpec, item: Mapping[str, Any], path: str, names: set[str],
             raise Invalid(f"There is no parameter {name}.", field=place)
         if step.each is None and "each" in expression.program.variables():
             raise Invalid(f"Step {step.name} reads each, and has none.", field=place)
-        implied += sorted(expression.steps)
+        implied += sorted(expression.steps & own)
     return replace(step, needs=tuple(dict.fromkeys(implied)))
 
 
