@@ -20,7 +20,7 @@ from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.reconcile.observe import watched
 from apps.experiments.states import RunState
 from tests import factories
-from tests.experiments.test_whys import launched
+from tests.experiments.test_whys import GPU, MESSAGE, launched
 
 pytestmark = pytest.mark.django_db
 
@@ -123,10 +123,10 @@ def test_what_happens_to_a_run_is_one_sentence_at_every_door(
     Run.objects.filter(pk=run.pk).update(**words)
     answer = browser.get(f"/api/v1/runs/{run.uid}").json()
     assert (answer["reason"], answer["attempts"][0]["reason"]) == (stage.reason, stage.reason)
-    assert answer["message"] == answer["attempts"][0]["message"]
+    assert answer["message"].startswith(answer["attempts"][0]["message"].rstrip("."))
     assert answer["message"].startswith(stage.run)
     page = because(browser, f"/p/demo/runs/{run.uid}/")
-    assert page.startswith(answer["message"].rstrip("."))
+    assert page == answer["message"]
     place = f"{run.namespace}/run-{run.pk}-1-x"
     of_pod = because(browser, f"/clusters/gke-eu/pods/{place}/")
     assert of_pod.startswith(stage.pod)
@@ -149,6 +149,30 @@ def test_what_happens_to_a_run_is_one_sentence_at_every_door(
     watch(cluster, pod, deleted=True)
     assert [each.message for each in watched(Attempt.objects.get(run=run))] == [lasts]
     assert because(browser, f"/clusters/gke-eu/pods/{place}/") == (OVERRAN if OVERRAN in stage.pod else lasts)
+
+
+def test_a_run_that_no_node_takes_is_told_of_in_one_sentence_at_every_door(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    """The scheduler's own words are evidence: they are on the pages, below the sentence."""
+    Node.objects.filter(name="gpu-1").update(allocatable_gpus={GPU: 8})
+    factories.pod(cluster, None, node_name="gpu-1", requests_gpus={GPU: 6})
+    run = launched(experiment, cluster, RunState.QUEUED, reason="Unschedulable", message=MESSAGE)
+    pod = kube_pod(run, STAGES["deleted by hand"])
+    del pod["metadata"]["deletionTimestamp"]
+    pod["spec"] = {"containers": [{"name": "run", "resources": {"requests": {GPU: "4"}}}]}
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGE}
+    pod["status"] = {"phase": "Pending", "conditions": [refused]}
+    watch(cluster, pod)
+    said = f"no node has 4 free {GPU}"
+    page = because(browser, f"/p/demo/runs/{run.uid}/")
+    assert said in page and "preemption" not in page
+    (of_run,) = (each for each in browser.get("/api/v1/runs").json()["results"] if each["run_id"] == run.uid)
+    listed = browser.get("/api/v1/clusters/gke-eu/pods").json()["results"]
+    (of_pod,) = (each for each in listed if each["run"] == str(run.pk))
+    assert of_run["message"] == page == browser.get(f"/api/v1/runs/{run.uid}").json()["message"]
+    assert of_pod["message"] == because(browser, f"/clusters/gke-eu/pods/{run.namespace}/run-{run.pk}-1-x/")
+    assert said in of_pod["message"]
 
 
 def answer_pods(run: Run) -> list[dict[str, Any]]:

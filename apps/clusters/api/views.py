@@ -208,7 +208,7 @@ class ClusterViewSet(ServiceViewSet):
         cluster = self._cluster(name)
         chosen = {key: request.query_params.get(key, "") for key in ("namespace", "node")}
         page = self.paginate_queryset(selectors.pods_of(cluster, self.principal, **chosen)) or []
-        whys = whys_now([cluster], page)
+        whys = whys_now([cluster], page, visibility_of(self.principal))
         views = selectors.pod_views(page, cluster, self.principal, whys)
         told = {uid: why.quoted for uid, why in whys.items()}
         return self.get_paginated_response(PodSerializer(views, many=True, context={"told": told}).data)

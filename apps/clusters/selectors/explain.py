@@ -73,16 +73,12 @@ def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = ""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
 
 
-def whys_now(clusters: Iterable[Cluster], pods: Iterable[Pod]) -> dict[str, Why]:
-    """What the pages say now of pods of these clusters, by uid: of those that are unwell on their nodes, since their
-    events, their nodes and their owners may know more than their status did; and of those that may be anything."""
+def whys_now(clusters: Iterable[Cluster], pods: Iterable[Pod], sight: Visibility) -> dict[str, Why]:
+    """What the pages say now of pods of these clusters, by uid: of those that are unwell or wait for a node, since
+    their events, nodes and owners may know more than their status did; and of those that may be anything."""
     by_key = {cluster.pk: cluster for cluster in clusters}
-    asked = [
-        pod
-        for pod in pods
-        if is_last_seen(pod, by_key[pod.cluster_id]) or (pod.node_name and pod.health != Health.HEALTHY)
-    ]
-    return explain_pods(asked) if asked else {}
+    asked = [pod for pod in pods if is_last_seen(pod, by_key[pod.cluster_id]) or pod.health != Health.HEALTHY]
+    return explain_pods(asked, sight=sight) if asked else {}
 
 
 def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:

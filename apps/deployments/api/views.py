@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from apps.clusters.selectors.explain import whys_now
+from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.parameters import DRY_RUN, PROJECT
@@ -184,7 +185,7 @@ class DeploymentViewSet(
         deployment = self._deployment(name)
         clusters = {place.target.cluster_id: place.target.cluster for place in deployment.places}
         page = self.paginate_queryset(selectors.pods_of(deployment)) or []
-        context = {"clusters": clusters, "whys": whys_now(clusters.values(), page)}
+        context = {"clusters": clusters, "whys": whys_now(clusters.values(), page, visibility_of(self.principal))}
         return self.get_paginated_response(forms.ReplicaSerializer(page, many=True, context=context).data)
 
     @extend_schema(operation_id="listHeals", parameters=[PROJECT], responses=forms.HealSerializer(many=True))

@@ -9,6 +9,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.clusters.selectors.visibility import Visibility, visibility_of
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.parameters import DRY_RUN, PROJECT
 from apps.core.api.viewsets import ServiceViewSet
@@ -190,7 +191,7 @@ class RunViewSet(Ordered):
         if query.get("filter"):
             # As conditions of this very query: within a query of its own Postgres once looked through it for each run.
             rows = self._search(query["filter"], rows)
-        return self.get_paginated_response(forms.shown_runs(self.ordered(rows, "-id")))
+        return self.get_paginated_response(forms.shown_runs(self.ordered(rows, "-id"), self._sight))
 
     def _search(self, text: str, among: QuerySet[Run]) -> QuerySet[Run]:
         scope = Experiment.objects.filter(deleted_at=None, **self.project_filter())
@@ -216,7 +217,7 @@ class RunViewSet(Ordered):
         runs = selectors.as_launched(services.launch_runs(principal=self.principal, project=project, wishes=wishes))
         if several:
             return Response({"runs": forms.shown_runs(runs)}, status=201)
-        return Response(forms.shown_runs(runs, forms.RunDetailSerializer)[0], status=201)
+        return Response(forms.shown_runs(runs, serializer=forms.RunDetailSerializer)[0], status=201)
 
     def destroy(self, request: Request, run_id: str) -> Response:
         """Mark a run that has ended as deleted; MLflow's API can restore it."""
@@ -284,9 +285,13 @@ class RunViewSet(Ordered):
         ]
         return Response(forms.RunMetricsSerializer({"run_id": run.uid, "series": series}).data)
 
+    @property
+    def _sight(self) -> Visibility:
+        return visibility_of(self.principal)
+
     def _run(self, run_id: str, at_least: Role = Role.VIEWER) -> Run:
         return selectors.run(self.principal, run_id, at_least, **self.within("experiment__project"))
 
     def _shown(self, run: Run, status: int = 200) -> Response:
         row = selectors.with_attempts(selectors.runs_for_rest(pk=run.pk)).get()
-        return Response(forms.shown_runs([row], forms.RunDetailSerializer)[0], status=status)
+        return Response(forms.shown_runs([row], self._sight, forms.RunDetailSerializer)[0], status=status)

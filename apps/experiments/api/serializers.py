@@ -6,11 +6,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.clusters.selectors.visibility import Visibility
+from apps.clusters.why import Why
 from apps.core.api.serializers import Strict
 from apps.core.api.shown import Shown
 from apps.experiments.api.places import PlacingSerializer, RunPlacingSerializer
 from apps.experiments.mlflow.render import number
 from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run, RunPackages
+from apps.experiments.pages.whys import whys_of
 from apps.experiments.selectors import Logged, logged_by
 
 _NUMBER = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
@@ -108,6 +111,7 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
         allow_null=True,
         help_text="Since when a launched run waits to run, while it does.",
     )
+    message = serializers.SerializerMethodField()
     spec = serializers.DictField()
     metrics = serializers.SerializerMethodField()
     params = serializers.SerializerMethodField()
@@ -132,6 +136,11 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
         """Where the last attempt was placed and why; null where the cluster was named, or none was looked for yet."""
         return run.placing or None
 
+    def get_message(self, run: Run) -> str:
+        """Why it waits or is unwell, in the words of its page, while it does; else what was recorded of it."""
+        why: Why | None = run.why  # type: ignore[attr-defined]
+        return why.quoted if why is not None else run.message
+
     @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
     def get_metrics(self, run: Run) -> dict[str, float | str]:
         """The latest value of each metric."""
@@ -153,11 +162,16 @@ def _logged(run: Run) -> Logged:
     return logged
 
 
-def shown_runs(runs: Sequence[Run], serializer: type[RunSerializer] = RunSerializer) -> list[dict[str, Any]]:
-    """Runs of `selectors.runs_for_rest` with what they logged. One query."""
-    logged = logged_by(runs)
+def shown_runs(
+    runs: Sequence[Run], sight: Visibility | None = None, serializer: type[RunSerializer] = RunSerializer
+) -> list[dict[str, Any]]:
+    """Runs of `selectors.runs_for_rest` with what they logged, and why they wait as far as the reader's `sight` goes;
+    nothing is asked of runs that have only been launched. One query where none waits, else as many for one as for all.
+    """
+    logged, whys = logged_by(runs), whys_of(runs, sight) if sight is not None else {}
     for run in runs:
         run.logged = logged[run.pk]  # type: ignore[attr-defined]
+        run.why = whys.get(run.pk)  # type: ignore[attr-defined]
     shown: Any = serializer(runs, many=True).data
     return list(shown)
 
