@@ -60,11 +60,6 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/schedule": ({"schedule": "fri 18:00 to mon 08:00 = no"}, "schedule", "= no"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/pipelines/new": ({"yaml": "name: x\nsteps: 3"}, "yaml", "steps: 3"),
-    "/p/demo/pipelines/digits/schedules": (
-        {"name": "x", "cron": "often", "time_zone": "UTC", "overlap": "allow", "missed": "once"},
-        "cron",
-        "often",
-    ),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/metrics-sources/new": ({"name": "prod", "address": "ftp://prometheus"}, "address", "ftp://prometheus"),
     "/p/demo/targets/…/": ({"deployers": "developer", "freezes": "on fridays"}, "freezes", "on fridays"),
