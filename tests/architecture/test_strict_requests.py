@@ -59,7 +59,7 @@ def api(db: None) -> Client:
 
 
 # What stands in addresses, for things that are not there.
-NAMES = dict.fromkeys(("name", "alias", "target", "step", "webhook"), "some") | {
+NAMES = dict.fromkeys(("name", "alias", "target", "step", "webhook", "schedule"), "some") | {
     "run_id": "0" * 32,
     **dict.fromkeys(("version", "id", "number"), 1),
 }
