@@ -78,18 +78,20 @@ def analyses_of(of: Deployment) -> QuerySet[AnalysisRun]:
 
 
 def analysis(pk: int) -> AnalysisRun | None:
-    """An analysis that goes on, with its rollout, deployment and placements; None for any other."""
-    rows = AnalysisRun.objects.filter(pk=pk, state=Outcome.RUNNING, rollout__state__in=UNFINISHED)
-    rows = rows.select_related("rollout__deployment__project", "rollout__to_revision")
+    """An analysis that asks somebody and goes on, with its rollout, deployment and placements; None for any other."""
+    rows = _asking().filter(pk=pk).select_related("rollout__deployment__project", "rollout__to_revision")
     places = Placement.objects.select_related(*WITH_PLACEMENT)
     return rows.prefetch_related(Prefetch("rollout__deployment__placements", places)).first()
 
 
 def probing() -> list[tuple[int, int | None]]:
     """The analyses that ask somebody and go on, for the net under the queue."""
+    return [(pk, None) for pk in _asking().values_list("pk", flat=True)]
+
+
+def _asking() -> QuerySet[AnalysisRun]:
     rows = AnalysisRun.objects.filter(state=Outcome.RUNNING, rollout__state__in=UNFINISHED)
-    rows = rows.exclude(asked__provider__in=sorted(ASK_NOBODY))
-    return [(pk, None) for pk in rows.values_list("pk", flat=True)]
+    return rows.exclude(asked__provider__in=sorted(ASK_NOBODY))
 
 
 def logged_metric(of: Revision, metric: str) -> Logged:

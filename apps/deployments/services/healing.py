@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from apps.core.database.rows import put
 from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen, cause_of_drop, healed_message, lost_message
 from apps.deployments.health.rollcall import Loss, sentence
@@ -56,8 +57,8 @@ def record_heal(placement: Placement, seen: Census, now: datetime) -> None:
     nobody_asked = placement.observed_generation == placement.generation
     if heal is None and not losses and not (seen.lost and nobody_asked):
         return
-    if heal is None:
-        heal = _echoing(placement, losses, seen, now) or _opened(placement, seen, losses, now)
+    known = heal or _echoing(placement, losses, seen, now)
+    heal = known or _opened(placement, seen, losses, now)
     told = _with(heal.losses, losses)
     # A Deployment that has not counted the loss yet calls all ready still: until then its pods are asked.
     is_counted = min(heal.lowest, seen.ready) < heal.wanted
@@ -73,10 +74,12 @@ def record_heal(placement: Placement, seen: Census, now: datetime) -> None:
         changes["restored_at"] = restored = _restored_at(heal, losses, now)
         seconds = (restored - heal.dropped_at).total_seconds()
         changes["message"] = healed_message(seen.wanted, seconds, counted=is_counted)
-    if heal.pk is None or any(getattr(heal, name) != value for name, value in changes.items()):
+    if known is None:
         for name, value in changes.items():
             setattr(heal, name, value)
-        heal.save()
+        heal.save(force_insert=True)
+    elif any(getattr(heal, name) != value for name, value in changes.items()):
+        put(heal, **changes)
 
 
 def _echoing(placement: Placement, losses: Sequence[Loss], seen: Census, now: datetime) -> Heal | None:
