@@ -22,6 +22,7 @@ KINDS = (
     "project",
     "rollout",
     "run",
+    "schedule",
     "source",
     "target",
     "token",
