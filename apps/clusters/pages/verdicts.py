@@ -52,7 +52,7 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int], unpla
         sentence = f"{number(new)} cluster{' waits' if new == 1 else 's wait'} for the first look"
         return Verdict(ClusterState.PENDING, sentence, "It takes seconds while manage.py watch_clusters runs.")
     pending = [f"{new} pending"] if new else []
-    sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
+    sentence = {1: "The cluster is", 2: "Both clusters are"}.get(watched, f"All {watched} clusters are") + " healthy"
     if new:
         sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
     # The pods of a cluster that was never seen may be in any state.

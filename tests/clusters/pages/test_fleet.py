@@ -111,7 +111,7 @@ def test_slices_are_no_gpus() -> None:
         ({"Disabled": ["a"]}, {}, ("Disabled", "Every cluster is disabled")),
         ({"Pending": ["a"]}, {}, ("Pending", "One cluster waits for the first look")),
         ({"Healthy": ["a"]}, {}, ("Healthy", "The cluster is healthy")),
-        ({"Healthy": ["a", "b"], "Disabled": ["c"]}, {}, ("Healthy", "All 2 clusters are healthy")),
+        ({"Healthy": ["a", "b"], "Disabled": ["c"]}, {}, ("Healthy", "Both clusters are healthy")),
         ({"Healthy": ["a"], "Pending": ["b"]}, {}, ("Healthy", "1 of 2 clusters are healthy")),
         ({"Degraded": ["a"], "Healthy": ["b"]}, {}, ("Degraded", "One cluster needs attention")),
         ({"Unreachable": ["a", "b"], "Degraded": ["c"]}, {}, ("Unreachable", "Two clusters can't be reached")),
