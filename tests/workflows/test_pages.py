@@ -11,7 +11,9 @@ from apps.core.access import Principal
 from apps.core.models import Membership, User
 from apps.core.states import Role
 from apps.workflows import services
-from apps.workflows.models import PipelineRun, Webhook
+from apps.workflows.models import PipelineRun, Step, Webhook
+from tests import factories
+from tests.experiments.test_whys import launched
 from tests.workflows.courses import end, rounds, started, step
 from tests.workflows.pipelines import DIGITS
 
@@ -46,6 +48,12 @@ def test_the_first_pipeline_is_written_started_and_seen(browser, project, cluste
     begun = browser.post(f"{HOME}/digits/start", {"version": "1", "param_epochs": "3", "param_sizes": "[8, 16]"})
     assert begun.headers["Location"] == f"{HOME}/digits/runs/1/"
     run = PipelineRun.objects.get()
+    # What has nothing to show yet must be there all the same, to hear of what comes.
+    assert re.search(
+        r'id="timeline" hidden data-live="pipeline-run:', browser.get(f"{HOME}/digits/runs/1/").content.decode()
+    )
+    rounds(run)
+    assert re.search(r'id="timeline" data-live=', browser.get(f"{HOME}/digits/runs/1/").content.decode())
     assert run.params == {"epochs": 3, "sizes": [8, 16], "least": 0.8}
     rounds(run)
     end(step(run, "prepare"), rows=1300)
@@ -55,6 +63,7 @@ def test_the_first_pipeline_is_written_started_and_seen(browser, project, cluste
     assert "1 of 7 steps ended" in text and "train[1]" in text and "run · 0 of 2" in text
     assert f'href="/p/demo/runs/{step(run, "train").run.uid}/"' in shown.content.decode()
     assert "rows 1300" in words(browser.get(f"{HOME}/digits/runs/1/?step=prepare"))
+    assert "Begins after train." in words(browser.get(f"{HOME}/digits/runs/1/?step=evaluate"))
     assert "#1 Running" in browser.get(f"{HOME}/").content.decode()
 
 
@@ -68,6 +77,20 @@ def test_what_is_wrong_is_said_at_its_field_and_what_was_typed_stays(browser, pr
     assert wrong.status_code == 400 and "params.epochs is a whole number." in words(wrong)
     assert 'value="many"' in wrong.content.decode()
     assert not PipelineRun.objects.exists()
+
+
+def test_a_step_whose_run_no_node_takes_says_what_the_runs_page_says(browser, ada, project, cluster):
+    row = step(rounds(started(ada, project, "name: big\nsteps: [{name: train, run: {image: busybox}}]")), "train")
+    raw = "0/1 nodes are available: 1 Insufficient cpu."
+    run = launched(row.run.experiment, cluster, reason="Unschedulable", message=raw)
+    Step.objects.filter(pk=row.pk).update(run=run)
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": raw}
+    of_run = {"run": str(run.pk), "namespace": run.namespace, "owner_name": f"run-{run.pk}-1"}
+    waits = {"phase": "Pending", "ready": False, "health": "Progressing", "node_name": "", "requests_cpu_m": 900_000}
+    factories.pod(cluster, project, **of_run, **waits, status={"conditions": [condition]})
+    said = browser.get(f"/api/v1/runs/{run.uid}/").json()["message"]
+    assert "no node has 900 CPU" in said
+    assert said in words(browser.get(f"{HOME}/big/runs/1/?step=train"))
 
 
 def test_a_step_that_waits_is_approved_on_its_page(browser, ada, project, cluster):

@@ -10,9 +10,11 @@ import yaml
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import Principal, may
 from apps.core.states import Role
 from apps.core.text.wording import duration_text, look_of
+from apps.experiments.pages.whys import whys_of
 from apps.workflows import selectors
 from apps.workflows.decision import word_of
 from apps.workflows.layout import HEIGHT, WIDTH, Picture, picture
@@ -196,8 +198,18 @@ class Board:
         row = self.chosen
         if row is None or not row.is_under_way:
             return ""
+        if row.run is not None and (why := whys_of([row.run], visibility_of(self._principal)).get(row.run.pk)):
+            return why.quoted
         linked = row.run or row.rollout or row.child
         return linked.message if linked is not None else ""
+
+    @property
+    def waits_for(self) -> list[str]:
+        """The steps that have to end before the open one begins, while it waits for them."""
+        if self.chosen is None or self.step is None or self.chosen.state != StepState.WAITING:
+            return []
+        going = {row.name for row in self.rows if not row.is_final}
+        return [name for name in self.step.needs if name in going]
 
     @property
     def linked_state(self) -> str:
