@@ -116,7 +116,7 @@ def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Projec
                 for operation in operations.statements(*table):
                     cursor.execute(operation.sql)
         newest = MigrationExecutor(connection)
-        newest.migrate(newest.loader.graph.leaf_nodes("experiments"))
+        newest.migrate(newest.loader.graph.leaf_nodes())
     assert keys() == as_now and rows() == before and keys().count("(run_id, key)") == len(tables)
     assert "(run_id)" not in as_now and "(id)" not in as_now
 
