@@ -140,3 +140,10 @@ def test_a_viewer_sees_all_and_is_offered_nothing(ada, project, cluster):
     assert Webhook.objects.get().key not in pages
     for form in ("Approve", "Cancel it", "Run it", "New pipeline", "Make a webhook"):
         assert form not in pages
+
+
+def test_a_schedule_tells_its_next_times_in_its_own_zone(browser, ada, project, cluster):
+    browser.post(f"{HOME}/new", {"yaml": DIGITS})
+    asked = {"name": "daily", "cron": "30 3 * * *", "time_zone": "Asia/Tokyo", "overlap": "forbid", "missed": "once"}
+    assert browser.post(f"{HOME}/digits/schedules", asked).status_code == 302
+    assert len(re.findall(r", 03:30", words(browser.get(f"{HOME}/digits/")))) == 5
